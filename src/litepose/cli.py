@@ -1,0 +1,60 @@
+"""The command line: every file in `commands/` is a verb.
+
+A command file has `run`, a typer-annotated function (or `app`, a typer.Typer, for a verb with sub-commands), imports
+nothing heavy at its top and calls one public function. Errors of the user come out as one message, exit code 2.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+
+import typer
+
+from litepose import __version__, commands
+from litepose.errors import LiteposeError
+
+HIDDEN = {"options"}  # shared pieces of commands, no verb
+
+
+def build_app() -> typer.Typer:
+    """Return the command line with every verb that `commands/` holds."""
+    app = typer.Typer(
+        name="litepose",
+        help="Light 2D human pose estimation: pictures go in, people come out.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_root)
+    for verb in verbs():
+        module = importlib.import_module(f"litepose.commands.{verb}")
+        if hasattr(module, "app"):
+            app.add_typer(module.app, name=verb, help=module.__doc__, no_args_is_help=True)
+        else:
+            app.command(name=verb, help=module.__doc__)(module.run)
+    return app
+
+
+def verbs() -> list[str]:
+    """Return the names of all commands, sorted."""
+    return sorted(info.name for info in pkgutil.iter_modules(commands.__path__) if info.name not in HIDDEN)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; exit code 2 and one message for a user's mistake, 130 for Ctrl-C."""
+    try:
+        build_app()(arguments)
+    except LiteposeError as error:
+        print(f"litepose: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
+    except KeyboardInterrupt as error:
+        print("litepose: interrupted", file=sys.stderr)
+        raise SystemExit(130) from error
+
+
+def _root(version: bool = typer.Option(False, "--version", help="Print the version and stop.")) -> None:
+    if version:
+        print(f"litepose {__version__}")
+        raise typer.Exit()

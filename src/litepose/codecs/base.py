@@ -1,0 +1,66 @@
+"""What every codec is: the meaning of a network's channels, in both directions.
+
+A codec is a frozen dataclass of settings. Networks know nothing of it; the pose spec carries it with the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from litepose.poses import Poses, Sample
+from litepose.skeleton import Skeleton
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one forward pass gave for one picture.
+
+    outputs: the network's maps, each (C, h, w) float32, in spec order.
+    mirrored: whether the network saw the mirrored input (the maps are still mirrored).
+    scale: of a multi-scale test; 1 in the plain case.
+    """
+
+    outputs: tuple[np.ndarray, ...]
+    mirrored: bool = False
+    scale: float = 1.0
+
+
+class Codec(Protocol):
+    """The contract; a new codec is one new file with one frozen dataclass that fulfils it.
+
+    name: how spec files call it.
+    mode: "exact" = the reference's numbers, "fast" = the documented shortcut.
+    """
+
+    name: ClassVar[str]
+    mode: str
+
+    def channels(self, skeleton: Skeleton) -> tuple[int, ...]:
+        """Return how many channels each network output needs."""
+        ...
+
+    def strides(self) -> tuple[int, ...]:
+        """Return input px per map cell of each network output."""
+        ...
+
+    def encode(self, sample: Sample, input_size: tuple[int, int]) -> Any:
+        """Return the training targets (the codec's own frozen dataclass of arrays).
+
+        sample: already in the frame of the network input, `input_size` (w, h).
+        """
+        ...
+
+    def aggregate(self, passes: Sequence[Pass], size: tuple[int, int], skeleton: Skeleton) -> Any:
+        """Merge forward passes over one picture into the maps that `decode` reads.
+
+        size: (w, h) of the network input at scale 1.
+        """
+        ...
+
+    def decode(self, maps: Any, skeleton: Skeleton) -> Poses:
+        """Return the people, in pixels of the network input at scale 1."""
+        ...

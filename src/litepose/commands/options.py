@@ -1,0 +1,45 @@
+"""Options that mean the same in every command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from litepose.errors import SettingError
+
+ModelOption = Annotated[
+    str, typer.Option("-m", "--model", help="A shipped model's name, an exported file or a checkpoint.")
+]
+SkeletonOption = Annotated[
+    str | None,
+    typer.Option("--skeleton", help="coco17, crowdpose14, mpii16, openpose18 or a JSON file."),
+]
+ArchOption = Annotated[
+    Path | None,
+    typer.Option("--arch", help="JSON file of an architecture (as the LitePose authors write them)."),
+]
+SizeOption = Annotated[
+    str | None, typer.Option("--size", help="Network input as WIDTHxHEIGHT, e.g. 256x256.")
+]
+JsonOption = Annotated[
+    Path | None, typer.Option("--json", help="Write a machine-readable report to this file.")
+]
+ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads of the engine.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
+DecodeOption = Annotated[
+    str | None,
+    typer.Option("--decode", help="exact (the reference's numbers) or fast. Default: the model's own."),
+]
+FlipOption = Annotated[bool, typer.Option("--flip", help="Average with the mirrored picture.")]
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """Return "WxH" as (w, h). Raises SettingError."""
+    if text is None:
+        return None
+    parts = text.lower().split("x")
+    if len(parts) != 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise SettingError(f"--size wants WIDTHxHEIGHT; found {text!r}. Write for instance 256x256.")
+    return int(parts[0]), int(parts[1])

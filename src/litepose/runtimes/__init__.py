@@ -1,0 +1,1 @@
+"""How arrays pass through an engine. One file an engine; see `runtimes.base`."""

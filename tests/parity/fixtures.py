@@ -1,0 +1,38 @@
+"""Numbers measured on the reference implementations, and where they lie.
+
+A selection travels with the tests in `tests/parity/data`; the environment variable LITEPOSE_PARITY names a folder
+with the complete set. A test whose fixture is in neither is skipped and says so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+SHIPPED = Path(__file__).parent / "data"
+
+
+def roots() -> list[Path]:
+    extra = os.environ.get("LITEPOSE_PARITY")
+    return [SHIPPED, *([Path(extra)] if extra else [])]
+
+
+def cases(topic: str) -> list[str]:
+    """Names of the cases of a topic ("ae-decode", "models/litepose") that are at hand, sorted."""
+    names = {path.stem for root in roots() for path in (root / topic).glob("*.json")}
+    return sorted(names) or ["none-at-hand"]
+
+
+def load_case(topic: str, case: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return (description, arrays) of one case; skip the test where it is not at hand."""
+    for root in roots():
+        description = root / topic / f"{case}.json"
+        if description.is_file():
+            with np.load(description.with_suffix(".npz"), allow_pickle=False) as arrays:
+                return json.loads(description.read_text()), dict(arrays)
+    pytest.skip(f"fixture {topic}/{case} is not at hand; set LITEPOSE_PARITY to the folder of all fixtures")
