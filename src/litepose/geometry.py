@@ -43,9 +43,7 @@ class Warp:
         object.__setattr__(self, "matrix", matrix)
         object.__setattr__(self, "size", (int(self.size[0]), int(self.size[1])))
 
-    def image(
-        self, image: np.ndarray, *, border: int = 0, interpolation: int = cv2.INTER_LINEAR
-    ) -> np.ndarray:
+    def image(self, image: np.ndarray, *, border: int = 0, interpolation: int = cv2.INTER_LINEAR) -> np.ndarray:
         """Return `image` ((H, W) or (H, W, C)) in the target's frame; `border` fills what lies outside it."""
         fill = (border,) * 4
         return cv2.warpAffine(
@@ -108,9 +106,7 @@ class Warp:
         return cls(np.array([[zoom, 0, dx], [0, zoom, dy]]), size)
 
     @classmethod
-    def hrnet(
-        cls, center: np.ndarray, scale: np.ndarray | float, rotation_deg: float, size: tuple[int, int]
-    ) -> Warp:
+    def hrnet(cls, center: np.ndarray, scale: np.ndarray | float, rotation_deg: float, size: tuple[int, int]) -> Warp:
         """Return HRNet's crop around `center` (x, y picture px).
 
         scale: extent of the crop in units of 200 picture px; of a (w, h) pair only w counts, as in the reference.

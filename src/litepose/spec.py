@@ -136,6 +136,4 @@ class PoseSpec:
                 provenance=data.get("provenance", {}),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise SpecError(
-                f"{source} has an incomplete pose spec: {error!r}. Export the model again."
-            ) from error
+            raise SpecError(f"{source} has an incomplete pose spec: {error!r}. Export the model again.") from error

@@ -28,13 +28,9 @@ def test_box_to_crop_matrix_equals_mmpose(size):
     np.testing.assert_allclose(scale, a[f"scale_{tag}"], rtol=2e-7)  # float32, one rounding
     for i, rotation in enumerate(a["rot"]):
         warp = Warp.hrnet(center[i], scale[i], rotation, size)
-        np.testing.assert_allclose(
-            warp.matrix, a[f"trans_{tag}"][i], rtol=1e-4, atol=2e-3
-        )  # float32 solve there
+        np.testing.assert_allclose(warp.matrix, a[f"trans_{tag}"][i], rtol=1e-4, atol=2e-3)  # float32 solve there
         np.testing.assert_allclose(warp.inverse.matrix, a[f"inv_{tag}"][i], rtol=1e-4, atol=2e-3)
-        np.testing.assert_allclose(
-            warp.points(a["boxes"][i, :2]), a[f"corner_{tag}"][i], rtol=1e-4, atol=2e-3
-        )
+        np.testing.assert_allclose(warp.points(a["boxes"][i, :2]), a[f"corner_{tag}"][i], rtol=1e-4, atol=2e-3)
         udp = Warp.udp(center[i], scale[i], rotation, size)
         np.testing.assert_allclose(udp.matrix, a[f"udp_{tag}"][i], rtol=1e-4, atol=2e-3)
 
@@ -102,9 +98,7 @@ def test_hrnet_matrices_equal_the_reference():
         warp = Warp.hrnet(a["center"][i], a["scale"][i], a["rot_deg"][i], a["output_wh"][i])
         np.testing.assert_allclose(warp.matrix, a["matrix"][i], rtol=1e-4, atol=5e-3)
         np.testing.assert_allclose(warp.inverse.matrix, a["matrix_inv"][i], rtol=1e-4, atol=5e-3)
-        np.testing.assert_allclose(
-            warp.points(a["points"][i]), a["points_transformed"][i], rtol=1e-4, atol=1e-2
-        )
+        np.testing.assert_allclose(warp.points(a["points"][i]), a["points_transformed"][i], rtol=1e-4, atol=1e-2)
 
 
 def test_hrnet_crops_equal_the_reference():

@@ -26,9 +26,7 @@ def codec_from_json(data: Mapping[str, Any]) -> Codec:
     settings = dict(data)
     name = str(settings.pop("name", ""))
     if name not in CODECS:
-        raise SpecError(
-            f"No codec {name!r}. {nearest_name(name, CODECS)} A newer litepose may know it: upgrade."
-        )
+        raise SpecError(f"No codec {name!r}. {nearest_name(name, CODECS)} A newer litepose may know it: upgrade.")
     fields = {field.name for field in dataclasses.fields(CODECS[name])}
     for key in settings:
         if key not in fields:

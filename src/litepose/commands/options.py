@@ -20,12 +20,8 @@ ArchOption = Annotated[
     Path | None,
     typer.Option("--arch", help="JSON file of an architecture (as the LitePose authors write them)."),
 ]
-SizeOption = Annotated[
-    str | None, typer.Option("--size", help="Network input as WIDTHxHEIGHT, e.g. 256x256.")
-]
-JsonOption = Annotated[
-    Path | None, typer.Option("--json", help="Write a machine-readable report to this file.")
-]
+SizeOption = Annotated[str | None, typer.Option("--size", help="Network input as WIDTHxHEIGHT, e.g. 256x256.")]
+JsonOption = Annotated[Path | None, typer.Option("--json", help="Write a machine-readable report to this file.")]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads of the engine.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
 DecodeOption = Annotated[
