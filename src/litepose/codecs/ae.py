@@ -1,0 +1,224 @@
+"""Associative embedding: one heatmap and one tag per keypoint; tags that agree make a person.
+
+Sources: Newell et al. 2017 (tags); Cheng et al. 2020, HigherHRNet (two resolutions); mit-han-lab/litepose@00b702d,
+whose numbers the mode "exact" reproduces.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from litepose.codecs.maps import auto_sigma, box_sigmas, cells_of, cut_holes, draw_gaussians
+from litepose.errors import InputSizeError, SettingError, nearest_name
+from litepose.poses import Sample
+from litepose.skeleton import Skeleton
+
+MODES = ("exact", "fast")
+
+
+@dataclass(frozen=True)
+class AETargets:
+    """What a network should say about one sample; batched, every array has a leading B.
+
+    heatmaps: one (K, h, w) float32 for each output; (0, h, w) for an output without heatmaps.
+    masks: one (1, h, w) or (K, h, w) float32 for each output, 0 where nothing may be learned.
+    tag_indices: (max_people, K, 2) int32: index into the flattened tag maps (K*h*w, or h*w where all keypoints share
+        one) of the first output that has tags, then 1. Each person's visible keypoints are packed to the front; the
+        rest is 0.
+    """
+
+    heatmaps: tuple[np.ndarray, ...]
+    masks: tuple[np.ndarray, ...]
+    tag_indices: np.ndarray
+
+
+@dataclass(frozen=True)
+class AECodec:
+    """Settings of associative embedding; the defaults are LitePose's.
+
+    mode: "exact" = the reference's people, ties included; "fast" = at network resolution (see `decode`).
+    output_strides: input px per map cell of each output, coarse to fine.
+    heatmap_outputs, tag_outputs: which outputs carry heatmaps, and after them tags.
+    tag_per_keypoint: False = all keypoints share one tag map.
+    center_keypoint: one more channel, last, at the mean of a person's labelled keypoints.
+    ignore_center: decode without that channel; else people are founded on it.
+    sigma: of the gaussians, cells; below 0 = map side / 64.
+    scale_aware_sigma: sigma = longer box side in input px / base_size * base_sigma instead (the reference measures
+        the box before augmentation); whole_sigma rounds it up.
+    max_people: people with targets for their tags; candidates per keypoint and people offered to them in decoding (no
+        cap on the people found, as in the reference).
+    detection_threshold: heat above which a peak is a candidate.
+    tag_threshold: distance of tags below which a candidate joins a person.
+    use_detection_val: match by rounded distance, then heat; else by distance.
+    ignore_too_much: once max_people are found, match no further keypoints.
+    nms_kernel: side of the square in which a peak is the maximum, cells.
+    adjust: shift by a quarter cell towards the higher neighbour. refine: fill in missing keypoints.
+    project: enlarge the maps to the input size before decoding.
+    """
+
+    name: ClassVar[str] = "ae"
+
+    mode: str = "exact"
+    output_strides: tuple[int, ...] = (4, 2)
+    heatmap_outputs: tuple[bool, ...] = (True, True)
+    tag_outputs: tuple[bool, ...] = (True, False)
+    tag_per_keypoint: bool = True
+    center_keypoint: bool = False
+    ignore_center: bool = True
+    sigma: float = 2.0
+    scale_aware_sigma: bool = False
+    base_size: float = 256.0
+    base_sigma: float = 2.0
+    whole_sigma: bool = False
+    max_people: int = 30
+    detection_threshold: float = 0.1
+    tag_threshold: float = 1.0
+    use_detection_val: bool = True
+    ignore_too_much: bool = False
+    nms_kernel: int = 5
+    adjust: bool = True
+    refine: bool = True
+    project: bool = True
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise SettingError(f"No decoding mode {self.mode!r}. {nearest_name(self.mode, MODES)}")
+        counts = {len(self.output_strides), len(self.heatmap_outputs), len(self.tag_outputs)}
+        if len(counts) != 1 or min(self.output_strides, default=0) < 1:
+            raise SettingError(
+                f"AE outputs: strides {self.output_strides}, heatmaps {self.heatmap_outputs}, tags {self.tag_outputs}. "
+                "Give one positive stride, one heatmap flag and one tag flag for each output."
+            )
+        if not any(self.heatmap_outputs) or not any(self.tag_outputs):
+            raise SettingError(
+                "AE needs at least one output with heatmaps and one with tags; a flag for one is missing."
+            )
+        if self.sigma == 0 or min(self.base_size, self.base_sigma) <= 0:
+            raise SettingError(
+                f"AE sigma {self.sigma}, base_size {self.base_size}, base_sigma {self.base_sigma}: all must be "
+                "positive (a sigma below 0 means map side / 64)."
+            )
+        if self.max_people < 1 or self.nms_kernel < 1 or self.nms_kernel % 2 == 0:
+            raise SettingError(
+                f"AE max_people {self.max_people}, nms_kernel {self.nms_kernel}: the first must be at least 1, the "
+                "second odd and positive, as 3 or 5."
+            )
+
+    def channels(self, skeleton: Skeleton) -> tuple[int, ...]:
+        """Return how many channels each network output needs."""
+        heatmaps = skeleton.num_keypoints + self.center_keypoint
+        tags = heatmaps if self.tag_per_keypoint else 1
+        flags = zip(self.heatmap_outputs, self.tag_outputs, strict=True)
+        return tuple(heatmaps * with_heatmaps + tags * with_tags for with_heatmaps, with_tags in flags)
+
+    def strides(self) -> tuple[int, ...]:
+        """Return input px per map cell of each network output."""
+        return self.output_strides
+
+    def encode(self, sample: Sample, input_size: tuple[int, int]) -> AETargets:
+        """Return the training targets of one sample.
+
+        sample: in the frame of the network input. input_size: (w, h).
+        Everybody is drawn into the heatmaps. Of more than max_people people with a keypoint in sight the largest get
+        tags (the reference fails there); the others' heatmaps count all the same. A keypoint of weight 0 gets neither
+        heat nor tag but a hole in its mask; an unknown keypoint's whole channel is masked.
+        Raises InputSizeError where the size is no multiple of a stride.
+        """
+        keypoints = self._with_center(np.asarray(sample.keypoints, dtype=np.float64))
+        labelled = keypoints[..., 2] > 0
+        learned = labelled.copy()
+        if sample.keypoint_weights is not None:
+            learned[:, : sample.keypoint_weights.shape[1]] &= sample.keypoint_weights > 0
+
+        heatmaps, masks, tag_indices = [], [], None
+        for stride, with_heatmaps, with_tags in zip(
+            self.output_strides, self.heatmap_outputs, self.tag_outputs, strict=True
+        ):
+            size = map_size(input_size, stride)
+            cells, inside = cells_of(keypoints[..., :2] / stride, size)
+            maps = np.zeros((keypoints.shape[1] if with_heatmaps else 0, size[1], size[0]), dtype=np.float32)
+            sigmas = self._sigmas(sample, size)
+            if with_heatmaps:
+                draw_gaussians(maps, cells, learned & inside, sigmas)
+            heatmaps.append(maps)
+            masks.append(_mask(sample, stride, size, cells, labelled & ~learned & inside, learned & inside, sigmas))
+            if with_tags and tag_indices is None:
+                tag_indices = self._tag_indices(cells, learned & inside, size, sample.areas)
+        assert tag_indices is not None, "some output has tags"
+        return AETargets(tuple(heatmaps), tuple(masks), tag_indices)
+
+    def _with_center(self, keypoints: np.ndarray) -> np.ndarray:
+        """Append the mean of each person's labelled keypoints where the codec has one: (N, K, 3) -> (N, K + 1, 3)."""
+        if not self.center_keypoint:
+            return keypoints
+        labelled = keypoints[..., 2:] > 0
+        count = labelled.sum(axis=1)
+        center = (keypoints[..., :2] * labelled).sum(axis=1) / np.maximum(count, 1)
+        return np.concatenate([keypoints, np.concatenate([center, count > 0], axis=-1)[:, None]], axis=1)
+
+    def _sigmas(self, sample: Sample, size: tuple[int, int]) -> float | np.ndarray:
+        if self.scale_aware_sigma:
+            return box_sigmas(
+                sample.boxes, base_size=self.base_size, base_sigma=self.base_sigma, whole=self.whole_sigma
+            )
+        return self.sigma if self.sigma > 0 else auto_sigma(size)
+
+    def _tag_indices(
+        self, cells: np.ndarray, present: np.ndarray, size: tuple[int, int], areas: np.ndarray
+    ) -> np.ndarray:
+        num_keypoints = present.shape[1]
+        indices = np.zeros((self.max_people, num_keypoints, 2), dtype=np.int32)
+        flat = cells[..., 1] * size[0] + cells[..., 0]
+        if self.tag_per_keypoint:
+            flat = flat + np.arange(num_keypoints) * (size[0] * size[1])
+        people = np.arange(len(present))
+        if len(people) > self.max_people:
+            people = people[present.any(axis=1)]
+            largest = np.argsort(-np.asarray(areas)[people], kind="stable")[: self.max_people]
+            people = people[np.sort(largest)]
+        for row, person in enumerate(people.tolist()):
+            visible = flat[person, present[person]]
+            indices[row, : len(visible), 0] = visible
+            indices[row, : len(visible), 1] = 1
+        return indices
+
+
+def map_size(input_size: tuple[int, int], stride: int) -> tuple[int, int]:
+    """Return (w, h) in cells of the map of an input of (w, h) px. Raises InputSizeError."""
+    width, height = input_size
+    if width < stride or height < stride or width % stride or height % stride:
+        raise InputSizeError(
+            f"Maps of stride {stride} need an input whose sides are multiples of {stride}; got {width}x{height}. "
+            "Choose another input size."
+        )
+    return width // stride, height // stride
+
+
+def _mask(
+    sample: Sample,
+    stride: int,
+    size: tuple[int, int],
+    cells: np.ndarray,
+    unlearned: np.ndarray,
+    learned: np.ndarray,
+    sigmas: float | np.ndarray,
+) -> np.ndarray:
+    """Return where one output may be learned from: (1, h, w), or (K, h, w) where keypoints differ, float32."""
+    width, height = size
+    mask = np.ones((1, height, width), dtype=np.float32)
+    if sample.ignore is not None:
+        # The reference samples its mask where the map's cells fall in the picture: at stride * cell.
+        ignore = sample.ignore[::stride, ::stride]
+        assert ignore.shape == (height, width), (sample.ignore.shape, size, stride)
+        mask[0] = ~ignore
+    unknown = sample.labelled is not None and not sample.labelled.all()
+    if not unknown and not unlearned.any():
+        return mask
+    masks = np.repeat(mask, cells.shape[1], axis=0)  # (1, h, w) -> (K, h, w)
+    cut_holes(masks, cells, unlearned, learned, sigmas)
+    if sample.labelled is not None:
+        masks[: len(sample.labelled)][~sample.labelled] = 0
+    return masks

@@ -1,0 +1,100 @@
+"""Gaussians on maps: what every heatmap codec draws.
+
+Source: HigherHRNet's target generators as mit-han-lab/litepose@00b702d uses them. Positions are map cells; a keypoint
+at (x, y) belongs to the cell (trunc x, trunc y), so an x of -0.7 counts as inside.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+
+import numpy as np
+
+HOLE_SIGMAS = 3.0  # radius of a hole in a mask: as far as the patch of a gaussian reaches
+
+
+@functools.lru_cache(maxsize=256)
+def gaussian_patch(sigma: float) -> np.ndarray:
+    """Return the square gaussian of side ceil(6 sigma + 3), its top at 3 sigma + 1: (side, side) float64."""
+    axis = np.arange(0, 6 * sigma + 3, 1.0) - (3 * sigma + 1)
+    square = axis**2
+    patch = np.exp(-(square[:, None] + square[None, :]) / (2 * sigma**2))
+    patch.setflags(write=False)
+    return patch
+
+
+def auto_sigma(size: tuple[int, int]) -> float:
+    """Return the sigma in cells that a map of `size` (w, h) cells gets where none is set."""
+    return min(size) / 64
+
+
+def box_sigmas(
+    boxes: np.ndarray, *, base_size: float = 256.0, base_sigma: float = 2.0, whole: bool = False
+) -> np.ndarray:
+    """Return a sigma for each person that grows with the longer side of the box: (N, 4) xyxy -> (N,) float64.
+
+    whole: round up to whole cells (the reference's INT_SIGMA: round(sigma + 0.5), half to even).
+    """
+    boxes = np.asarray(boxes, dtype=np.float64)
+    sides = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+    sigmas = sides / base_size * base_sigma
+    return np.round(sigmas + 0.5) if whole else sigmas
+
+
+def cells_of(points: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the cells that points lie in and whether these are on the map.
+
+    points: (..., 2) float, map coordinates. size: (w, h) in cells.
+    Returns (..., 2) int64 truncated towards zero and (...) bool; NaN and infinity are outside, at cell 0.
+    """
+    truncated = np.trunc(points)
+    inside = ((truncated >= 0) & (truncated < np.asarray(size))).all(axis=-1)
+    return np.where(inside[..., None], truncated, 0).astype(np.int64), inside
+
+
+def draw_gaussians(
+    heatmaps: np.ndarray, cells: np.ndarray, present: np.ndarray, sigmas: float | Iterable[float]
+) -> None:
+    """Draw everybody's keypoints into `heatmaps` ((K, h, w) float32), the maximum where gaussians overlap.
+
+    cells: (N, K, 2) int. present: (N, K) bool, which to draw. sigmas: one for all, or one for each person.
+    """
+    height, width = heatmaps.shape[1:]
+    each = [sigmas] * len(cells) if isinstance(sigmas, (int, float)) else list(sigmas)
+    for person, keypoint in zip(*(axis.tolist() for axis in np.nonzero(present)), strict=True):
+        sigma = float(each[person])
+        if sigma <= 0:  # a person without extent has no gaussian
+            continue
+        patch = gaussian_patch(sigma)
+        x, y = cells[person, keypoint].tolist()
+        left, top = round(x - 3 * sigma - 1), round(y - 3 * sigma - 1)  # half to even, as the reference rounds
+        right, bottom = round(x + 3 * sigma + 2), round(y + 3 * sigma + 2)
+        x0, y0 = max(0, left), max(0, top)
+        x1, y1 = min(right, left + len(patch), width), min(bottom, top + len(patch), height)
+        target = heatmaps[keypoint, y0:y1, x0:x1]
+        np.maximum(target, patch[y0 - top : y1 - top, x0 - left : x1 - left], out=target, casting="same_kind")
+
+
+def cut_holes(
+    masks: np.ndarray, cells: np.ndarray, unlearned: np.ndarray, learned: np.ndarray, sigmas: float | np.ndarray
+) -> None:
+    """Take the surroundings of keypoints that must not be learned from out of `masks` ((K, h, w) float32).
+
+    A cell leaves where it lies within 3 sigma of an unlearned keypoint and strictly nearer to it than to every learned
+    keypoint of the same kind, so that nobody else's keypoint loses its top.
+    cells: (N, K, 2) int. unlearned, learned: (N, K) bool, disjoint.
+    """
+    height, width = masks.shape[1:]
+    radii = HOLE_SIGMAS * np.broadcast_to(np.asarray(sigmas, dtype=np.float64), (len(cells),))
+    for person, keypoint in zip(*np.nonzero(unlearned), strict=True):
+        x, y = cells[person, keypoint]
+        reach = int(np.ceil(radii[person]))
+        rows = np.arange(max(0, y - reach), min(height, y + reach + 1))[:, None]
+        columns = np.arange(max(0, x - reach), min(width, x + reach + 1))[None, :]
+        own = (columns - x) ** 2 + (rows - y) ** 2
+        hole = own <= radii[person] ** 2
+        for other_x, other_y in cells[learned[:, keypoint], keypoint]:
+            hole &= own < (columns - other_x) ** 2 + (rows - other_y) ** 2
+        area = masks[keypoint, rows[0, 0] : rows[-1, 0] + 1, columns[0, 0] : columns[0, -1] + 1]
+        area[hole] = 0
