@@ -128,7 +128,7 @@ def concatenate(poses: Sequence[Poses]) -> Poses:
             f"Cannot join people on the skeletons {sorted({one.skeleton.name for one in poses})}. "
             "Map them to one skeleton first: poses.mapped_to(skeleton)."
         )
-    joined = {}
+    joined: dict[str, Any] = {}
     for name in ("keypoints", "keypoint_scores", "scores", "boxes", "track_ids"):
         values = [getattr(one, name) for one in poses]
         joined[name] = None if any(value is None for value in values) else np.concatenate(values)
