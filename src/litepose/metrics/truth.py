@@ -1,0 +1,159 @@
+"""`Truth`: the annotated people of a set of pictures, as every metric reads them.
+
+It keeps what scoring needs and training does not: people without keypoints and crowds, near which a found person is
+neither right nor wrong (cocodataset/cocoapi, PythonAPI/pycocotools/cocoeval.py).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from litepose.errors import AnnotationError
+from litepose.geometry import xyxy_to_xywh
+from litepose.poses import Sample
+from litepose.skeleton import Skeleton, canonical_name
+
+
+@dataclass(frozen=True)
+class PictureTruth:
+    """The annotated people of one picture.
+
+    keypoints: (N, K, 3) float64 x, y, visible (0, 1, 2 as in COCO); boxes: (N, 4) float64 x, y, width, height;
+    areas: (N,) float64 px^2; crowd: (N,) bool. A crowd, or a person with no labelled keypoint, is ignored.
+    """
+
+    id: int | str
+    keypoints: np.ndarray
+    boxes_xywh: np.ndarray
+    areas: np.ndarray
+    crowd: np.ndarray
+
+    @property
+    def labelled(self) -> np.ndarray:
+        """Which keypoints are labelled: (N, K) bool."""
+        return self.keypoints[..., 2] > 0
+
+    @property
+    def scored(self) -> np.ndarray:
+        """Which people count: (N,) bool."""
+        return self.labelled.any(axis=1) & ~self.crowd
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The annotated people of many pictures, on one skeleton."""
+
+    skeleton: Skeleton
+    pictures: tuple[PictureTruth, ...]
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def only(self, ids: Iterable[int | str]) -> Truth:
+        """Return the truth of the named pictures."""
+        wanted = set(ids)
+        return Truth(self.skeleton, tuple(picture for picture in self.pictures if picture.id in wanted))
+
+
+def read_truth(path: str | Path, skeleton: Skeleton) -> Truth:
+    """Read a COCO keypoint file; its keypoints are matched to `skeleton` by name. Raises AnnotationError."""
+    try:
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise AnnotationError(f"Annotation file {path} cannot be read: {error.strerror}. Check the path.") from error
+    except ValueError as error:
+        raise AnnotationError(f"Annotation file {path} is no JSON: {error}. Give a COCO keypoint file.") from error
+    return truth_from_coco(data, skeleton, source=str(path))
+
+
+def truth_from_coco(data: Mapping[str, Any], skeleton: Skeleton, *, source: str = "annotations") -> Truth:
+    """Return the truth that a COCO keypoint mapping holds. `source` names it in errors. Raises AnnotationError."""
+    if not isinstance(data, Mapping) or not all(isinstance(data.get(key), list) for key in ("images", "annotations")):
+        raise AnnotationError(f'{source} has no lists "images" and "annotations". Give a COCO keypoint file.')
+    positions = _positions(data, skeleton, source)
+    people: dict[int | str, list[Mapping[str, Any]]] = {}
+    try:
+        for image in data["images"]:
+            people[image["id"]] = []
+        for record in data["annotations"]:
+            if "keypoints" in record:
+                people[record["image_id"]].append(record)
+        pictures = tuple(_picture(key, records, positions) for key, records in people.items())
+    except (KeyError, TypeError, ValueError) as error:
+        raise AnnotationError(
+            f"{source} cannot be scored against: {error!r}. Each image needs an id; each annotation an image_id of "
+            f"them, {len(_names(data) or positions)} keypoints as x, y, visible, and a bbox."
+        ) from error
+    return Truth(skeleton, pictures)
+
+
+def truth_from_samples(samples: Iterable[Sample]) -> Truth:
+    """Return the truth of samples held in memory; each connected ignored region counts as one crowd."""
+    pictures, skeleton = [], None
+    for sample in samples:
+        skeleton = sample.skeleton
+        regions = _region_boxes(sample.ignore)
+        blank = np.zeros((len(regions), skeleton.num_keypoints, 3))
+        pictures.append(
+            PictureTruth(
+                sample.id,
+                np.concatenate([np.asarray(sample.keypoints, dtype=np.float64), blank]),
+                np.concatenate([xyxy_to_xywh(np.asarray(sample.boxes, dtype=np.float64)).reshape(-1, 4), regions]),
+                np.concatenate([np.asarray(sample.areas, dtype=np.float64), regions[:, 2:].prod(axis=1)]),
+                np.arange(len(sample) + len(regions)) >= len(sample),
+            )
+        )
+    if skeleton is None:
+        raise AnnotationError("There is no picture to score against: the data set is empty. Give annotated pictures.")
+    return Truth(skeleton, tuple(pictures))
+
+
+def _picture(key: int | str, records: list[Mapping[str, Any]], positions: np.ndarray) -> PictureTruth:
+    known = positions >= 0
+    keypoints = np.zeros((len(records), len(positions), 3))
+    for n, record in enumerate(records):
+        triples = np.asarray(record["keypoints"], dtype=np.float64).reshape(-1, 3)
+        keypoints[n, known] = triples[positions[known]]
+    boxes = np.array([record["bbox"] for record in records], dtype=np.float64).reshape(-1, 4)
+    areas = np.array([record.get("area", record["bbox"][2] * record["bbox"][3]) for record in records])
+    crowd = np.array([bool(record.get("iscrowd", 0)) for record in records], dtype=bool)
+    return PictureTruth(key, keypoints, boxes, areas.astype(np.float64), crowd)
+
+
+def _positions(data: Mapping[str, Any], skeleton: Skeleton, source: str) -> np.ndarray:
+    """Return for each keypoint of `skeleton` its index in the file, -1 where the file has none: (K,)."""
+    names = _names(data)
+    if names is None:
+        counts = {len(record["keypoints"]) // 3 for record in data["annotations"] if "keypoints" in record}
+        if counts - {skeleton.num_keypoints}:
+            raise AnnotationError(
+                f"{source} was to be read as {skeleton.name} with {skeleton.num_keypoints} keypoints; its people have "
+                f"{sorted(counts)} and its categories name none. Add the names, or choose the skeleton it has."
+            )
+        return np.arange(skeleton.num_keypoints)
+    positions = np.array([names.index(name) if name in names else -1 for name in skeleton.keypoints])
+    if (positions < 0).all():
+        raise AnnotationError(f"{source} shares no keypoint with {skeleton.name}; it names {', '.join(names)}.")
+    return positions
+
+
+def _names(data: Mapping[str, Any]) -> list[str] | None:
+    for category in data.get("categories") or ():
+        if isinstance(category, Mapping) and category.get("keypoints"):
+            return [canonical_name(str(name)) for name in category["keypoints"]]
+    return None
+
+
+def _region_boxes(ignore: np.ndarray | None) -> np.ndarray:
+    """Return the box of each connected region of an (H, W) mask: (M, 4) float64 x, y, width, height."""
+    if ignore is None or not ignore.any():
+        return np.zeros((0, 4))
+    _, _, stats, _ = cv2.connectedComponentsWithStats(ignore.astype(np.uint8), connectivity=8)
+    return stats[1:, :4].astype(np.float64)

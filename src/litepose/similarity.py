@@ -1,0 +1,91 @@
+"""How alike two people or two boxes are: OKS, IoU, and the suppression of people found twice.
+
+Sources: OKS as the COCO keypoint evaluation computes it (cocodataset/cocoapi, PythonAPI/pycocotools/cocoeval.py,
+computeOks); OKS-NMS as HRNet and mmpose use it, where the area of a pair is the mean of both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from litepose.poses import Poses
+
+
+def oks(
+    keypoints: np.ndarray,
+    truth: np.ndarray,
+    *,
+    areas: np.ndarray,
+    sigmas: Sequence[float],
+    counted: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return the object keypoint similarity of N people to M others: (N, M) float64, 1 = the same place.
+
+    keypoints: (N, K, 2) and truth: (M, K, 2), x then y, in the same pixels.
+    areas: (M,) px^2 of the others, or (N, M) of each pair.
+    counted: (M, K) bool, the keypoints that count (of truth: the labelled ones); None = all. A person of whom none
+        counts has similarity 0 with everyone.
+    """
+    found, wanted = np.asarray(keypoints, dtype=np.float64), np.asarray(truth, dtype=np.float64)
+    if counted is None:
+        counted = np.ones(wanted.shape[:2], dtype=bool)
+    area = np.asarray(areas, dtype=np.float64) + np.spacing(1)  # as cocoapi: an area of 0 divides by something
+    area = np.broadcast_to(area, (len(found), len(wanted)))
+    variances = (2 * np.asarray(sigmas, dtype=np.float64)) ** 2
+    squared = ((found[:, None] - wanted[None]) ** 2).sum(axis=-1)  # (N, M, K)
+    likeness = np.exp(-squared / variances / area[..., None] / 2) * counted[None]
+    return likeness.sum(axis=-1) / np.maximum(counted.sum(axis=-1), 1)[None]
+
+
+def oks_between(poses: Poses) -> np.ndarray:
+    """Return the OKS of every two of the people, each pair measured by its mean area: (N, N) float64."""
+    areas = pose_areas(poses)
+    pair_areas = (areas[:, None] + areas[None]) / 2
+    return oks(poses.keypoints, poses.keypoints, areas=pair_areas, sigmas=poses.skeleton.oks_sigmas)
+
+
+def oks_nms(
+    keypoints: np.ndarray,
+    scores: np.ndarray,
+    *,
+    areas: np.ndarray,
+    sigmas: Sequence[float],
+    threshold: float,
+) -> np.ndarray:
+    """Return which people stay when each suppresses the lower-scored ones that are more alike than `threshold`.
+
+    keypoints: (N, K, 2); areas: (N,) px^2. Returns indices, best score first: (M,) int64. Of equal scores the later
+    person comes first, as in mmpose's reversed sort.
+    """
+    areas = np.asarray(areas, dtype=np.float64)
+    alike = oks(keypoints, keypoints, areas=(areas[:, None] + areas[None]) / 2, sigmas=sigmas)
+    waiting = np.argsort(scores, kind="stable")[::-1]
+    kept = []
+    while len(waiting):
+        best, waiting = waiting[0], waiting[1:]
+        kept.append(best)
+        waiting = waiting[alike[best, waiting] <= threshold]
+    return np.array(kept, dtype=np.int64)
+
+
+def pose_areas(poses: Poses) -> np.ndarray:
+    """Return the area of each person's box (around the found keypoints where there is none): (N,) float32, px^2."""
+    return box_areas(poses.keypoint_boxes if poses.boxes is None else poses.boxes)
+
+
+def box_areas(boxes_xyxy: np.ndarray) -> np.ndarray:
+    """Return the areas of (..., 4) boxes, 0 for those turned inside out."""
+    boxes = np.asarray(boxes_xyxy)
+    return np.maximum(boxes[..., 2:] - boxes[..., :2], 0).prod(axis=-1)
+
+
+def iou(boxes_xyxy: np.ndarray, others_xyxy: np.ndarray) -> np.ndarray:
+    """Return intersection over union of (N, 4) with (M, 4) boxes: (N, M), 0 where both are empty."""
+    boxes, others = np.asarray(boxes_xyxy, dtype=np.float64), np.asarray(others_xyxy, dtype=np.float64)
+    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    shared = np.maximum(high - low, 0).prod(axis=-1)  # (N, M)
+    total = box_areas(boxes)[:, None] + box_areas(others)[None] - shared
+    return np.divide(shared, total, out=np.zeros_like(shared), where=total > 0)
