@@ -1,0 +1,107 @@
+"""Annotated pictures: file formats in, `Sample` out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from litepose.datasets.base import Dataset, Remapped, SkipUnreadable, remap
+from litepose.errors import AnnotationError
+from litepose.skeleton import Skeleton, load_skeleton
+
+__all__ = ["Dataset", "Remapped", "SkipUnreadable", "open_dataset", "remap"]
+
+SYNTHETIC = "synthetic"
+
+
+def open_dataset(
+    source: str | Path,
+    *,
+    images: str | Path | None = None,
+    skeleton: Skeleton | str | None = None,
+    other_people: str | Path | None = None,
+    missing_unlabelled: bool = False,
+    person_masks: bool = False,
+) -> Dataset:
+    """Open annotated pictures.
+
+    source: a COCO or CrowdPose JSON file, a folder of packed shards, or "synthetic[:people=0-12,seed=3,poses=FILE]".
+    images: folder of a JSON file's pictures; default `images/` beside it or the published layouts of the data set.
+    skeleton: to see the people on; default the file's own.
+    other_people, missing_unlabelled, person_masks: see `CocoDataset`; only for JSON files.
+    Raises AnnotationError.
+    """
+    wanted = load_skeleton(skeleton) if isinstance(skeleton, str) else skeleton
+    text = str(source)
+    if text == SYNTHETIC or text.startswith(SYNTHETIC + ":"):
+        return _open_synthetic(text[len(SYNTHETIC) + 1 :], wanted)
+    path = Path(source)
+    if path.is_dir():
+        from litepose.datasets.packed import PackedDataset
+
+        return _on(PackedDataset(path, skeleton=wanted), wanted)
+    data = _read_json(path)
+    from litepose.datasets import crowdpose
+    from litepose.datasets.coco import CocoDataset
+
+    options: dict[str, Any] = {
+        "name": f"{path.parent.name}/{path.name}",
+        "images": images if images is not None else default_images(path),
+        "person_masks": person_masks,
+    }
+    if crowdpose.looks_like(data):
+        return _on(crowdpose.open_crowdpose(data, **options), wanted)
+    options |= {"other_people": other_people, "missing_unlabelled": missing_unlabelled, "skeleton": wanted}
+    return _on(CocoDataset(data, **options), wanted)
+
+
+def default_images(path: Path) -> Path:
+    """Return where the pictures of an annotation file lie. Raises AnnotationError where no such folder exists.
+
+    `images/` beside it; else COCO's and CrowdPose's layouts (annotations/person_keypoints_val2017.json with
+    images/val2017 or val2017 one level up; json/crowdpose_val.json with images/ one level up).
+    """
+    folder, split = path.parent, path.stem.rsplit("_", 1)[-1]
+    candidates = [
+        folder.parent / "images" / split,
+        folder.parent / split,
+        folder / "images",
+        folder / split,
+        folder.parent / "images",
+    ]
+    for candidate in candidates:
+        if candidate.is_dir():
+            return candidate
+    raise AnnotationError(
+        f"The pictures of {path} were not found; looked in {', '.join(map(str, candidates))}. "
+        "Name their folder: images=... (--images on the command line)."
+    )
+
+
+def _open_synthetic(options: str, skeleton: Skeleton | None) -> Dataset:
+    from litepose.datasets.synthetic import open_synthetic
+
+    return open_synthetic(options, skeleton=skeleton)
+
+
+def _on(dataset: Dataset, skeleton: Skeleton | None) -> Dataset:
+    return dataset if skeleton is None or skeleton == dataset.skeleton else Remapped(dataset, skeleton)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise AnnotationError(
+            f"No annotations {path}: neither a file nor a folder. Give a COCO or CrowdPose JSON file, a folder that "
+            "`litepose data pack` wrote, or synthetic."
+        )
+    try:
+        data = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise AnnotationError(f"Annotation file {path} is no (complete) JSON: {error}.") from error
+    if not isinstance(data, dict):
+        raise AnnotationError(
+            f"Annotation file {path} holds a {type(data).__name__}; a COCO keypoint file is an object with images, "
+            "annotations and categories."
+        )
+    return data

@@ -1,0 +1,176 @@
+"""What every dataset is, and the ways to see one differently: on another skeleton, without its broken pictures."""
+
+from __future__ import annotations
+
+import multiprocessing
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from litepose.errors import AnnotationError, PictureError
+from litepose.poses import Sample
+from litepose.skeleton import Skeleton
+
+# Keypoints that can be placed between two others where a dataset lacks them. MPII's "neck" lies above the shoulders'
+# middle (that is its thorax), so neck is only derived for skeletons without a thorax.
+MIDDLES = {
+    "neck": ("left_shoulder", "right_shoulder"),
+    "thorax": ("left_shoulder", "right_shoulder"),
+    "pelvis": ("left_hip", "right_hip"),
+}
+TRIES = 20  # how many pictures in a row may be unreadable before a training stops
+
+
+class Dataset(Protocol):
+    """The contract; a new file format is one new file with one class that fulfils it.
+
+    name: for messages and provenance.
+    ids: of the pictures, in the order of the indices.
+    """
+
+    name: str
+    skeleton: Skeleton
+
+    @property
+    def ids(self) -> Sequence[int | str]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Sample:
+        """Return one annotated picture. Raises PictureError where it cannot be read."""
+        ...
+
+
+def remap(sample: Sample, skeleton: Skeleton) -> Sample:
+    """Return the same people on another skeleton, keypoints matched by name.
+
+    A keypoint that the sample's skeleton lacks is not `labelled`, except the middles of two others (neck, pelvis,
+    thorax), which are computed where both are labelled.
+    """
+    if skeleton == sample.skeleton:
+        return sample
+    source = skeleton.positions_in(sample.skeleton)
+    known = source >= 0
+    labelled = known if sample.labelled is None else np.logical_and(known, sample.labelled[source])
+    keypoints = np.where(known[None, :, None], sample.keypoints[:, source], 0).astype(np.float32)
+    weights = None if sample.keypoint_weights is None else np.where(known, sample.keypoint_weights[:, source], 1)
+    for k, a, b in _derived(sample.skeleton, skeleton):
+        pair = sample.keypoints[:, [a, b]]
+        both = np.all(pair[..., 2] > 0, axis=1)
+        keypoints[:, k] = np.where(both[:, None], pair.mean(axis=1), 0)
+        keypoints[:, k, 2] = np.where(both, pair[..., 2].min(axis=1), 0)
+        labelled[k] = sample.labelled is None or bool(sample.labelled[[a, b]].all())
+        if weights is not None and sample.keypoint_weights is not None:
+            weights[:, k] = sample.keypoint_weights[:, [a, b]].min(axis=1)
+    return replace(
+        sample,
+        skeleton=skeleton,
+        keypoints=keypoints,
+        labelled=None if labelled.all() else labelled,
+        keypoint_weights=None if weights is None else weights.astype(np.float32),
+    )
+
+
+def _derived(source: Skeleton, target: Skeleton) -> list[tuple[int, int, int]]:
+    """Return (keypoint of the target, its two ends in the source) for all middles that can be computed."""
+    found = []
+    for name, (a, b) in MIDDLES.items():
+        missing = name in target.keypoints and name not in source.keypoints
+        if name == "neck" and "thorax" in target.keypoints:
+            continue
+        if missing and a in source.keypoints and b in source.keypoints:
+            found.append((target.index(name), source.index(a), source.index(b)))
+    return found
+
+
+class Remapped:
+    """A dataset seen on another skeleton. Raises AnnotationError where the two share no keypoint."""
+
+    def __init__(self, dataset: Dataset, skeleton: Skeleton) -> None:
+        if not set(skeleton.keypoints) & set(dataset.skeleton.keypoints):
+            raise AnnotationError(
+                f"{dataset.name} was asked for on skeleton {skeleton.name}; its own keypoints are "
+                f"{', '.join(dataset.skeleton.keypoints)}, and none of them is one of "
+                f"{', '.join(skeleton.keypoints)}. Rename them in the file or choose another skeleton."
+            )
+        self.dataset, self.skeleton, self.name = dataset, skeleton, dataset.name
+
+    @property
+    def ids(self) -> Sequence[int | str]:
+        return self.dataset.ids
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Sample:
+        return remap(self.dataset[index], self.skeleton)
+
+
+class SkipUnreadable:
+    """A dataset that never raises for a single broken picture: it warns once with its name and gives another.
+
+    `unreadable` lists the ids that were met, in loader processes too (the marks lie in shared memory).
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset, self.skeleton, self.name = dataset, dataset.skeleton, dataset.name
+        self._broken = multiprocessing.RawArray("b", max(1, len(dataset)))
+
+    @property
+    def ids(self) -> Sequence[int | str]:
+        return self.dataset.ids
+
+    @property
+    def unreadable(self) -> list[int | str]:
+        return [one for one, broken in zip(self.ids, self._broken, strict=False) if broken]
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Sample:
+        failure: PictureError | None = None
+        for attempt in range(TRIES):
+            # A fixed jump to the next candidate keeps runs reproducible and does not repeat a neighbour each time.
+            candidate = (index + attempt * (len(self) // 3 + 1)) % len(self)
+            if self._broken[candidate] and attempt < TRIES - 1:
+                continue
+            try:
+                return self.dataset[candidate]
+            except PictureError as error:
+                failure = error
+                self._broken[candidate] = 1
+                warnings.warn(f"{self.name}: picture left out: {error}", stacklevel=2)
+        raise PictureError(
+            f"{self.name}: {TRIES} pictures in a row could not be read; the last: {failure}. "
+            "Run `litepose data verify` on it."
+        ) from failure
+
+
+def read_picture(path: str | Path) -> np.ndarray:
+    """Return a picture as (H, W, 3) uint8 BGR, EXIF orientation ignored: annotations count stored pixels.
+
+    Raises PictureError.
+    """
+
+    try:
+        data = np.fromfile(path, dtype=np.uint8)
+    except OSError as error:
+        raise PictureError(f"Picture {path} cannot be opened: {error.strerror or error}.") from error
+    return decode_picture(data, str(path))
+
+
+def decode_picture(data: np.ndarray, name: str) -> np.ndarray:
+    """Return an encoded picture (uint8 bytes) as (H, W, 3) uint8 BGR. Raises PictureError with `name`."""
+    import cv2
+
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) if data.size else None
+    except cv2.error:
+        image = None
+    if image is None:
+        raise PictureError(f"Picture {name} ({data.size} bytes) is empty, truncated or no picture. Replace it.")
+    return image

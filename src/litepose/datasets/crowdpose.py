@@ -1,0 +1,26 @@
+"""CrowdPose annotation files (Li et al. 2019), which look like COCO's and differ.
+
+Traps, and what is done: no `area` and no `segmentation` (0.53 w h as its evaluator does, nothing ignored);
+`num_keypoints` counts the first 12 only (counted anew); head and neck always have v=1 (kept); the category's limbs are
+COCO's and wrong here (the built-in skeleton is used); width and height are swapped in some records (the picture's own
+size counts, and the first difference is said).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from litepose.datasets.coco import CocoDataset
+from litepose.skeleton import CROWDPOSE14
+
+
+def looks_like(data: dict[str, Any]) -> bool:
+    """Return whether a parsed JSON file is CrowdPose's: its pictures carry `crowdIndex`."""
+    images = data.get("images")
+    return isinstance(images, list) and bool(images) and isinstance(images[0], dict) and "crowdIndex" in images[0]
+
+
+def open_crowdpose(data: dict[str, Any], *, name: str, images: str | Path, person_masks: bool = False) -> CocoDataset:
+    """Return CrowdPose's people; nothing is ignored, as in the reference. Raises AnnotationError."""
+    return CocoDataset(data, name=name, images=images, skeleton=CROWDPOSE14, native=True, person_masks=person_masks)

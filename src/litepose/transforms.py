@@ -1,0 +1,163 @@
+"""Augmentation: a random choice becomes one Warp, applied to picture, people and masks alike.
+
+Source: mit-han-lab/litepose@00b702d, lib/dataset/transforms/transforms.py (RandomAffineTransform,
+RandomHorizontalFlip): the draws, their order and the matrix are its own. Different on purpose: the reference warps and
+mirrors each output map by itself (x to w-1-x in map cells), which moves mirrored targets against the mirrored picture
+by up to one cell; here the mirror belongs to the input frame and codecs divide by their stride. `WarpDraw.warp(size)`
+still gives the reference's map of any output size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from litepose.errors import SettingError
+from litepose.geometry import SCALE_UNIT_PX, Warp
+from litepose.poses import Sample, warp_boxes
+
+Transform = Callable[[Sample, np.random.Generator], Sample]
+
+
+def warp_sample(sample: Sample, warp: Warp, *, person_masks: bool = False) -> Sample:
+    """Return the sample in the frame that `warp` maps to.
+
+    A mirroring warp swaps left and right keypoints. Keypoints outside the target become not labelled, what lies
+    outside the source picture is ignored, boxes are those of the warped corners, clipped. All people stay, in order.
+    person_masks: warp them too; otherwise they are dropped.
+    """
+    size = warp.size
+    order = sample.skeleton.mirror_indices if warp.mirrors else np.arange(sample.skeleton.num_keypoints)
+    keypoints = sample.keypoints[:, order].copy()
+    keypoints[..., :2] = warp.points(keypoints[..., :2])
+    x, y, visible = np.moveaxis(keypoints, -1, 0)
+    inside = (visible > 0) & (x >= -0.5) & (x < size[0] - 0.5) & (y >= -0.5) & (y < size[1] - 0.5)
+    keypoints[~inside] = 0
+    limit = np.array([*size, *size], dtype=np.float32)
+    masks = sample.person_masks if person_masks else None
+    return replace(
+        sample,
+        image=warp.image(sample.image),
+        keypoints=keypoints,
+        boxes=np.clip(warp_boxes(sample.boxes, warp), 0, limit),
+        areas=(sample.areas * warp.zoom**2).astype(np.float32),
+        ignore=_warped_ignore(sample, warp),
+        labelled=None if sample.labelled is None else sample.labelled[order],
+        keypoint_weights=None if sample.keypoint_weights is None else sample.keypoint_weights[:, order],
+        person_masks=None if masks is None else tuple(_warped_mask(mask, warp) for mask in masks),
+    )
+
+
+def _warped_mask(mask: np.ndarray, warp: Warp) -> np.ndarray:
+    """Warp a bool mask as the reference does: 0/255 bilinear, above one half."""
+    return warp.image(mask.view(np.uint8) * np.uint8(255)) > 127
+
+
+def _warped_ignore(sample: Sample, warp: Warp) -> np.ndarray | None:
+    usable = np.full(sample.image.shape[:2], 255, np.uint8)
+    if sample.ignore is not None:
+        usable[sample.ignore] = 0
+    elif _covered(warp, sample.size):
+        return None
+    ignore = warp.image(usable) <= 127
+    return ignore if ignore.any() else None
+
+
+def _covered(warp: Warp, source: tuple[int, int]) -> bool:
+    """Return whether every target pixel lies well inside the (w, h) source."""
+    right, bottom = warp.size[0] - 1, warp.size[1] - 1
+    corners = warp.inverse.points(np.array([[0, 0], [right, 0], [0, bottom], [right, bottom]], dtype=np.float64))
+    return bool((corners >= 0).all() and (corners <= np.array(source) - 1).all())
+
+
+@dataclass(frozen=True)
+class WarpDraw:
+    """What was drawn for one picture; `warp(size)` is the map it means for a target of any size.
+
+    center: (x, y) source px that comes to the middle. scale: extent of the crop's width in 200 source px.
+    """
+
+    center: tuple[float, float]
+    scale: float
+    rotation_deg: float
+    mirrored: bool
+
+    def warp(self, size: tuple[int, int]) -> Warp:
+        """Return the warp into a (w, h) target, mirrored in that target's frame where it was drawn so."""
+        warp = Warp.hrnet(np.array(self.center), self.scale, self.rotation_deg, size)
+        return warp.then(Warp.mirror(size)) if self.mirrored else warp
+
+
+@dataclass(frozen=True)
+class RandomWarp:
+    """Zoom, turn, shift and mirror at random, as LitePose trains; optionally onto one person.
+
+    size: (w, h) of the network input. fit: "short" lets the picture fill the input before the zoom, "long" puts it in
+    whole. zoom: range of the crop's extent (above 1 = people get smaller). rotation_deg: of both signs.
+    translate_px: of an extent of 200 px, so 40 = a fifth of the crop. mirror: probability.
+
+    Beyond the reference, for small inputs where most people would be tiny: with `person_probability` the crop is drawn
+    around a random person, zoomed so that its box's longer side is a log-uniform share (`person_share`) of the input's
+    shorter side, but never by more than `max_zoom`; the shift then moves it within the middle of the input.
+    """
+
+    size: tuple[int, int]
+    fit: str = "short"
+    zoom: tuple[float, float] = (0.75, 1.5)
+    rotation_deg: float = 30.0
+    translate_px: float = 40.0
+    mirror: float = 0.5
+    person_probability: float = 0.0
+    person_share: tuple[float, float] = (0.3, 0.9)
+    max_zoom: float = 3.0
+
+    def __post_init__(self) -> None:
+        if self.fit not in ("short", "long"):
+            raise SettingError(f"fit of a random warp is {self.fit!r}. Possible: short, long.")
+        for name in ("zoom", "person_share"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high:
+                raise SettingError(f"{name} of a random warp is {(low, high)}; 0 < lowest <= highest is needed.")
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        return warp_sample(sample, self.draw(sample, rng).warp(self.size))
+
+    def draw(self, sample: Sample, rng: np.random.Generator) -> WarpDraw:
+        """Return one random choice, in the reference's order: zoom, rotation, dx, dy, mirror."""
+        if self.person_probability and len(sample) and rng.random() < self.person_probability:
+            return self._draw_person(sample, rng)
+        width, height = sample.size
+        zooms = self.size[0] / width, self.size[1] / height
+        fitted = self.size[0] / (max(zooms) if self.fit == "short" else min(zooms))  # source px across the input
+        scale = fitted / SCALE_UNIT_PX * rng.uniform(*self.zoom)
+        rotation = rng.uniform(-self.rotation_deg, self.rotation_deg)
+        reach = int(self.translate_px * scale)
+        dx, dy = rng.integers(-reach, reach + 1, size=2) if reach else (0, 0)
+        center = (float(width * 0.5 + dx), float(height * 0.5 + dy))
+        return WarpDraw(center, float(scale), float(rotation), bool(rng.random() < self.mirror))
+
+    def _draw_person(self, sample: Sample, rng: np.random.Generator) -> WarpDraw:
+        x1, y1, x2, y2 = sample.boxes[rng.integers(len(sample))].astype(np.float64)
+        share = np.exp(rng.uniform(*np.log(self.person_share)))
+        zoom = min(share * min(self.size) / max(x2 - x1, y2 - y1, 1.0), self.max_zoom)
+        rotation = rng.uniform(-self.rotation_deg, self.rotation_deg)
+        # The smaller the person, the further it may lie from the middle without leaving the input.
+        reach = 0.5 * max(0.2, 1 - share) * np.array(self.size) / zoom
+        dx, dy = rng.uniform(-reach, reach)
+        center = (float(0.5 * (x1 + x2) + dx), float(0.5 * (y1 + y2) + dy))
+        return WarpDraw(
+            center, float(self.size[0] / zoom / SCALE_UNIT_PX), float(rotation), bool(rng.random() < self.mirror)
+        )
+
+
+def chain(transforms: Sequence[Transform]) -> Transform:
+    """Return one transform that applies all, in order."""
+
+    def apply(sample: Sample, rng: np.random.Generator) -> Sample:
+        for transform in transforms:
+            sample = transform(sample, rng)
+        return sample
+
+    return apply
