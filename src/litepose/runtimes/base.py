@@ -1,12 +1,17 @@
-"""What every runtime is: arrays through an engine. The engine is imported in the constructor, never before."""
+"""What every runtime is: arrays through an engine. The engine is imported in the constructor, never before.
+
+A runtime file holds one class and names it `RUNTIME`.
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import ClassVar, Protocol
 
 import numpy as np
 
+from litepose.errors import SpecError
 from litepose.spec import PoseSpec
 
 
@@ -16,14 +21,58 @@ class Runtime(Protocol):
     suffixes: the file names it opens, e.g. (".onnx",).
     requires: what pip must install for it.
     spec: of the opened model.
+    size: (w, h) where the file was exported for one input size, None where it takes any.
+    threads: that the engine computes with.
     """
 
     suffixes: ClassVar[tuple[str, ...]]
     requires: ClassVar[str]
     spec: PoseSpec
+    size: tuple[int, int] | None
+    threads: int
 
     def __init__(self, path: str | Path, *, device: str = "cpu", threads: int | None = None) -> None: ...
 
     def __call__(self, batch: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return the outputs in spec order, each (B, C, h, w) float32, for a normalised (B, 3, H, W) float32 batch."""
+        """Return the outputs in spec order, each (B, C, h, w) float32, for a normalised (B, 3, H, W) float32 batch.
+
+        Any number of threads may call at once.
+        """
         ...
+
+
+def check_outputs(outputs: tuple[np.ndarray, ...], batch: np.ndarray, spec: PoseSpec, source: str | Path) -> None:
+    """Raise SpecError where the maps are not those that the spec promises for this batch."""
+    count, _, height, width = batch.shape
+    wanted = tuple((count, one.channels, height // one.stride, width // one.stride) for one in spec.outputs)
+    found = tuple(output.shape for output in outputs)
+    if found != wanted:
+        raise SpecError(
+            f"{source} does not compute what its pose spec says: for an input of {width}x{height} the spec promises "
+            f"maps of {wanted}, the network gave {found}. Export the model again."
+        )
+
+
+def physical_cores() -> int:
+    """Return how many physical cores this process may use: affinity, sibling threads and a container's quota count."""
+    if hasattr(os, "sched_getaffinity"):
+        logical = os.sched_getaffinity(0)
+    else:
+        logical = set(range(os.cpu_count() or 1))
+    siblings = {_siblings(cpu) for cpu in logical}
+    return max(1, min(len(siblings), _quota_cores()))
+
+
+def _siblings(cpu: int) -> str:
+    try:
+        return Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list").read_text().strip()
+    except OSError:  # not Linux: take each logical core for a physical one
+        return str(cpu)
+
+
+def _quota_cores() -> int:
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return max(1, round(int(quota) / int(period)))
+    except (OSError, ValueError):  # no control group, or "max"
+        return os.cpu_count() or 1
