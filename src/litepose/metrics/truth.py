@@ -20,6 +20,8 @@ from litepose.geometry import xyxy_to_xywh
 from litepose.poses import Sample
 from litepose.skeleton import Skeleton, canonical_name
 
+AREA_OF_BOX = 0.53  # crowdposetools: a person's area as a share of its box, where a file states none
+
 
 @dataclass(frozen=True)
 class PictureTruth:
@@ -95,24 +97,28 @@ def truth_from_coco(data: Mapping[str, Any], skeleton: Skeleton, *, source: str 
 
 
 def truth_from_samples(samples: Iterable[Sample]) -> Truth:
-    """Return the truth of samples held in memory; each connected ignored region counts as one crowd."""
+    """Return the truth of samples held in memory. Raises AnnotationError where there is none."""
     pictures, skeleton = [], None
     for sample in samples:
+        pictures.append(truth_of(sample))
         skeleton = sample.skeleton
-        regions = _region_boxes(sample.ignore)
-        blank = np.zeros((len(regions), skeleton.num_keypoints, 3))
-        pictures.append(
-            PictureTruth(
-                sample.id,
-                np.concatenate([np.asarray(sample.keypoints, dtype=np.float64), blank]),
-                np.concatenate([xyxy_to_xywh(np.asarray(sample.boxes, dtype=np.float64)).reshape(-1, 4), regions]),
-                np.concatenate([np.asarray(sample.areas, dtype=np.float64), regions[:, 2:].prod(axis=1)]),
-                np.arange(len(sample) + len(regions)) >= len(sample),
-            )
-        )
     if skeleton is None:
         raise AnnotationError("There is no picture to score against: the data set is empty. Give annotated pictures.")
     return Truth(skeleton, tuple(pictures))
+
+
+def truth_of(sample: Sample) -> PictureTruth:
+    """Return the truth of one sample; each connected ignored region counts as one crowd."""
+    regions = _region_boxes(sample.ignore)
+    blank = np.zeros((len(regions), sample.skeleton.num_keypoints, 3))
+    boxes = xyxy_to_xywh(np.asarray(sample.boxes, dtype=np.float64)).reshape(-1, 4)
+    return PictureTruth(
+        sample.id,
+        np.concatenate([np.asarray(sample.keypoints, dtype=np.float64), blank]),
+        np.concatenate([boxes, regions]),
+        np.concatenate([np.asarray(sample.areas, dtype=np.float64), regions[:, 2:].prod(axis=1)]),
+        np.arange(len(sample) + len(regions)) >= len(sample),
+    )
 
 
 def _picture(key: int | str, records: list[Mapping[str, Any]], positions: np.ndarray) -> PictureTruth:
@@ -122,7 +128,9 @@ def _picture(key: int | str, records: list[Mapping[str, Any]], positions: np.nda
         triples = np.asarray(record["keypoints"], dtype=np.float64).reshape(-1, 3)
         keypoints[n, known] = triples[positions[known]]
     boxes = np.array([record["bbox"] for record in records], dtype=np.float64).reshape(-1, 4)
-    areas = np.array([record.get("area", record["bbox"][2] * record["bbox"][3]) for record in records])
+    areas = np.array(
+        [record.get("area", AREA_OF_BOX * box[2] * box[3]) for record, box in zip(records, boxes, strict=True)]
+    )
     crowd = np.array([bool(record.get("iscrowd", 0)) for record in records], dtype=bool)
     return PictureTruth(key, keypoints, boxes, areas.astype(np.float64), crowd)
 

@@ -1,0 +1,111 @@
+"""Score a model on annotated pictures: COCO keypoint AP and AR, PCK@0.2."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from litepose.commands.options import (
+    DecodeOption,
+    DeviceOption,
+    FlipOption,
+    JsonOption,
+    ModelOption,
+    SizeOption,
+    ThreadsOption,
+    parse_size,
+)
+from litepose.errors import PictureError
+
+MAX_LISTED = 20  # unreadable pictures named in the message; the JSON report has all
+
+
+def run(
+    model: ModelOption,
+    data: Annotated[str, typer.Option("--data", help="COCO or CrowdPose JSON, packed folder, or synthetic[:...].")],
+    images: Annotated[Path | None, typer.Option("--images", help="Folder of the JSON file's pictures.")] = None,
+    json_file: JsonOption = None,
+    flip: FlipOption = False,
+    decode: DecodeOption = None,
+    size: SizeOption = None,
+    threads: ThreadsOption = None,
+    device: DeviceOption = "cpu",
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N pictures.")] = None,
+) -> None:
+    from litepose import predictor
+    from litepose.datasets import open_dataset
+    from litepose.files import write_text
+    from litepose.metrics import evaluate
+    from litepose.metrics.truth import read_truth
+
+    finder = predictor.load(model, device=device, threads=threads, decode=decode, flip=flip, size=parse_size(size))
+    skeleton = finder.spec.skeleton
+    dataset = open_dataset(data, images=images, skeleton=skeleton)
+    truth = read_truth(data, skeleton) if Path(data).is_file() else None
+    settings = {
+        "model": model,
+        "data": dataset.name,
+        "skeleton": skeleton.name,
+        "size": size or "model's rule",
+        "flip": flip,
+        "decode": decode or finder.codec.mode,
+        "max_people": 20,
+    }
+    with _Bar() as bar:
+        report = evaluate(finder, dataset, truth=truth, limit=limit, progress=bar, settings=settings)
+    _print(report)
+    if json_file is not None:
+        write_text(json_file, json.dumps(report.to_json(), indent=2))
+    if report.unreadable:
+        raise PictureError(_unreadable_message(report))
+
+
+class _Bar:
+    """A progress bar on standard error that appears with the first picture."""
+
+    def __enter__(self) -> _Bar:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("pictures"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
+        self._task = self._progress.add_task("pictures", total=None)
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def __call__(self, done: int, total: int) -> None:
+        self._progress.update(self._task, completed=done, total=total)
+
+
+def _print(report: Any) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    data = report.to_json()
+    table = Table(title=f"{data['settings']['model']} on {data['settings']['data']}")
+    for column in ("", *data["stats"]):
+        table.add_column(column, justify="right")
+    table.add_row("share", *(f"{value:.3f}" if value >= 0 else "-" for value in data["stats"].values()))
+    console = Console()
+    console.print(table)
+    console.print(f"{report.num_people} people in {report.num_pictures} pictures.", highlight=False)
+    if report.pck is not None:
+        console.print(
+            f"PCK@{report.pck.threshold:g} of the torso diagonal: {report.pck.num_people} people, "
+            f"{report.pck.num_skipped} skipped without one.",
+            highlight=False,
+        )
+
+
+def _unreadable_message(report: Any) -> str:
+    lines = [f"  {key}: {message}" for key, message in report.unreadable[:MAX_LISTED]]
+    if len(report.unreadable) > MAX_LISTED:
+        lines.append(f"  ... and {len(report.unreadable) - MAX_LISTED} more")
+    count = len(report.unreadable)
+    return f"{count} pictures could not be read and are not in the numbers:\n" + "\n".join(lines)
