@@ -12,11 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 
 from litepose.errors import SettingError
 from litepose.geometry import SCALE_UNIT_PX, Warp
 from litepose.poses import Sample, warp_boxes
+
+LUMA_BGR = (0.114, 0.587, 0.299)  # ITU-R BT.601
 
 Transform = Callable[[Sample, np.random.Generator], Sample]
 
@@ -31,10 +34,12 @@ def warp_sample(sample: Sample, warp: Warp, *, person_masks: bool = False) -> Sa
     size = warp.size
     order = sample.skeleton.mirror_indices if warp.mirrors else np.arange(sample.skeleton.num_keypoints)
     keypoints = sample.keypoints[:, order].copy()
+    weights = None if sample.keypoint_weights is None else sample.keypoint_weights[:, order]
     keypoints[..., :2] = warp.points(keypoints[..., :2])
     x, y, visible = np.moveaxis(keypoints, -1, 0)
     inside = (visible > 0) & (x >= -0.5) & (x < size[0] - 0.5) & (y >= -0.5) & (y < size[1] - 0.5)
-    keypoints[~inside] = 0
+    keypoints[~inside, 2] = 0
+    keypoints[~inside if weights is None else ~inside & (weights > 0)] = 0  # a hole's place stays known
     limit = np.array([*size, *size], dtype=np.float32)
     masks = sample.person_masks if person_masks else None
     return replace(
@@ -45,7 +50,7 @@ def warp_sample(sample: Sample, warp: Warp, *, person_masks: bool = False) -> Sa
         areas=(sample.areas * warp.zoom**2).astype(np.float32),
         ignore=_warped_ignore(sample, warp),
         labelled=None if sample.labelled is None else sample.labelled[order],
-        keypoint_weights=None if sample.keypoint_weights is None else sample.keypoint_weights[:, order],
+        keypoint_weights=weights,
         person_masks=None if masks is None else tuple(_warped_mask(mask, warp) for mask in masks),
     )
 
@@ -150,6 +155,88 @@ class RandomWarp:
         return WarpDraw(
             center, float(self.size[0] / zoom / SCALE_UNIT_PX), float(rotation), bool(rng.random() < self.mirror)
         )
+
+
+@dataclass(frozen=True)
+class Photometric:
+    """Vary light, colour and sharpness; people stay where they are.
+
+    brightness, contrast, saturation: largest share of change, both ways. hue_deg: largest turn. gamma: largest change
+    of the logarithm. These are drawn for each picture. grey, blur, noise, jpeg, cutout: probabilities.
+    blur_px, noise_levels, jpeg_quality: ranges. cutout_share: longest side of a blot over the shorter side of the
+    picture; a seen keypoint beneath it becomes a hidden one.
+    """
+
+    brightness: float = 0.2
+    contrast: float = 0.3
+    gamma: float = 0.25
+    saturation: float = 0.4
+    hue_deg: float = 12.0
+    grey: float = 0.05
+    blur: float = 0.15
+    noise: float = 0.15
+    jpeg: float = 0.15
+    cutout: float = 0.15
+    blur_px: tuple[float, float] = (0.4, 1.5)
+    noise_levels: tuple[float, float] = (2.0, 14.0)
+    jpeg_quality: tuple[int, int] = (25, 80)
+    cutout_share: float = 0.3
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        image = cv2.LUT(self._coloured(sample.image, rng), self._curve(rng))
+        if rng.random() < self.blur:
+            image = cv2.GaussianBlur(image, (0, 0), rng.uniform(*self.blur_px))
+        if rng.random() < self.noise:
+            image = _with_noise(image, rng.uniform(*self.noise_levels), rng)
+        if rng.random() < self.jpeg:
+            image = _through_jpeg(image, int(rng.integers(self.jpeg_quality[0], self.jpeg_quality[1] + 1)))
+        sample = replace(sample, image=image)
+        return _with_blot(sample, self.cutout_share, rng) if rng.random() < self.cutout else sample
+
+    def _curve(self, rng: np.random.Generator) -> np.ndarray:
+        """Return brightness, contrast and gamma as one table: (256,) uint8."""
+        levels = np.linspace(0, 1, 256) ** np.exp(rng.uniform(-self.gamma, self.gamma))
+        contrast = 1 + rng.uniform(-self.contrast, self.contrast)
+        shift = rng.uniform(-self.brightness, self.brightness)
+        return np.clip(255 * ((levels - 0.5) * contrast + 0.5 + shift) + 0.5, 0, 255).astype(np.uint8)
+
+    def _coloured(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Turn hue and change saturation by one 3x3 matrix: a rotation about the grey axis, a pull towards grey."""
+        amount = 0.0 if rng.random() < self.grey else 1 + rng.uniform(-self.saturation, self.saturation)
+        angle = np.deg2rad(rng.uniform(-self.hue_deg, self.hue_deg))
+        grey_axis = np.full((3, 3), 1 / 3)
+        across = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)
+        turn = np.cos(angle) * np.eye(3) + (1 - np.cos(angle)) * grey_axis + np.sin(angle) * across
+        pull = amount * np.eye(3) + (1 - amount) * np.tile(LUMA_BGR, (3, 1))
+        return cv2.transform(image, pull @ turn)
+
+
+def _with_noise(image: np.ndarray, levels: float, rng: np.random.Generator) -> np.ndarray:
+    noise = rng.standard_normal(image.shape, dtype=np.float32)
+    noise *= levels
+    noise += image
+    return cv2.convertScaleAbs(np.maximum(noise, 0, out=noise))
+
+
+def _through_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
+    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    assert decoded is not None, len(data)
+    return decoded
+
+
+def _with_blot(sample: Sample, share: float, rng: np.random.Generator) -> Sample:
+    """Cover a rectangle with one colour."""
+    width, height = sample.size
+    sides = np.maximum(1, min(width, height) * rng.uniform(0.05, max(share, 0.05), size=2)).astype(int)
+    x, y = int(rng.integers(0, max(1, width - sides[0]))), int(rng.integers(0, max(1, height - sides[1])))
+    image = sample.image.copy()
+    image[y : y + sides[1], x : x + sides[0]] = rng.integers(0, 256, size=3, dtype=np.uint8)
+    keypoints = sample.keypoints.copy()
+    across, down = keypoints[..., 0] - x, keypoints[..., 1] - y
+    covered = (across >= 0) & (across < sides[0]) & (down >= 0) & (down < sides[1])
+    keypoints[..., 2] = np.where(covered, np.minimum(keypoints[..., 2], 1), keypoints[..., 2])
+    return replace(sample, image=image, keypoints=keypoints)
 
 
 def chain(transforms: Sequence[Transform]) -> Transform:
