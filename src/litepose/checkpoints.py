@@ -1,0 +1,257 @@
+"""Weights with their pose spec: a .safetensors file whose metadata holds the spec, so the file alone is a model.
+
+Official checkpoints of the networks' authors come in through `import_official`; `importing` opens such files safely.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from litepose import importing, models
+from litepose.codecs import CODECS, Codec
+from litepose.errors import CheckpointError, InputSizeError, ModelError, SettingError, SpecError, nearest_name
+from litepose.models.layers import PoseNetwork
+from litepose.skeleton import Skeleton
+from litepose.spec import SPEC_KEY, InputSpec, OutputSpec, PoseSpec
+
+SHOWN_NAMES = 6  # of a long difference
+
+
+def default_spec(
+    model: str,
+    skeleton: Skeleton,
+    *,
+    size: tuple[int, int] | None = None,
+    codec: Codec | None = None,
+    arch: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> PoseSpec:
+    """Return the spec that weights of `model` carry where nothing else is said.
+
+    size: (w, h); the variant's (or the arch's) own where it is None.
+    codec: the family's with its defaults where it is None. Settings that codec and network share (such as
+        tag_per_keypoint) are handed from one to the other.
+    settings: further keyword arguments of `models.build`.
+    Raises ModelError, SettingError, InputSizeError, SpecError.
+    """
+    family = models.family_of(model)
+    default = family.DEFAULT
+    if arch is not None:
+        settings["arch"] = arch
+    if codec is None:
+        codec = _codec_with(default.codec, settings)
+    else:
+        settings = {**_settings_of(codec, family.NETWORK), **settings}
+    network_settings = json.loads(json.dumps({"num_keypoints": skeleton.num_keypoints, **settings}))
+    network = _shell(model, network_settings)
+    width, height = size or _made_for(arch) or default.sizes[model]
+    _check_size(model, (width, height), network.input_stride)
+    strides = codec.strides()
+    if tuple(strides) != tuple(network.output_strides):
+        raise SpecError(
+            f"{model} has outputs of strides {network.output_strides}; codec {codec.name!r} is set for {strides}."
+        )
+    outputs = zip(default.outputs, network.output_strides, network.output_channels, strict=True)
+    return PoseSpec(
+        model=model,
+        skeleton=skeleton,
+        codec=codec,
+        input=InputSpec(size=(width, height), resize=default.resize, stride=network.input_stride),
+        outputs=tuple(OutputSpec(*output) for output in outputs),
+        network=network_settings,
+    )
+
+
+def build_network(spec: PoseSpec) -> PoseNetwork:
+    """Return the spec's network with fresh weights. Raises ModelError, SpecError."""
+    network = _build(spec)
+    channels = tuple(output.channels for output in spec.outputs)
+    if tuple(network.output_channels) != channels:
+        raise SpecError(
+            f"The spec of {spec.model!r} lists outputs with {channels} channels; the network it describes has "
+            f"{tuple(network.output_channels)}. Its fields network and outputs do not belong together."
+        )
+    return network
+
+
+def save(path: str | Path, state: Mapping[str, Tensor], spec: PoseSpec) -> Path:
+    """Write weights and spec to a .safetensors file; the file appears whole or not at all."""
+    path = Path(path)
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+    content = safetensors.torch.save(tensors, metadata={SPEC_KEY: spec.to_json()})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def load(path: str | Path) -> tuple[dict[str, Tensor], PoseSpec]:
+    """Read weights (on the CPU) and spec of a .safetensors file. Raises CheckpointError, SpecError."""
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"No checkpoint {path}. Give the path of a .safetensors file that litepose wrote.")
+    try:
+        with safetensors.safe_open(str(path), framework="pt") as file:
+            metadata = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (safetensors.SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path} cannot be read as safetensors ({error}). Checkpoints of other projects (.pth, .pth.tar) come in "
+            "through `litepose convert`."
+        ) from error
+    if SPEC_KEY not in metadata:
+        raise SpecError(
+            f"{path} holds weights but no pose spec (metadata {sorted(metadata)}); litepose did not write it. "
+            "Convert the original checkpoint with `litepose convert`."
+        )
+    return state, PoseSpec.from_json(metadata[SPEC_KEY], source=str(path))
+
+
+def load_network(path: str | Path) -> tuple[PoseNetwork, PoseSpec]:
+    """Return (network in eval mode, spec) of a .safetensors file. Raises CheckpointError, SpecError, ModelError."""
+    state, spec = load(path)
+    network = build_network(spec)
+    load_state(network, state, source=str(path))
+    return network.eval(), spec
+
+
+def load_state(network: nn.Module, state: Mapping[str, Tensor], *, source: str = "these weights") -> None:
+    """Copy `state` into the network, every tensor or none. Half precision is widened.
+
+    Batch counters (num_batches_tracked) may be absent, as old files lack them.
+    source: names the weights in errors. Raises CheckpointError with the difference.
+    """
+    own = network.state_dict()
+    missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
+    unexpected = [name for name in state if name not in own]
+    misshapen = [
+        f"{name} {tuple(state[name].shape)} instead of {tuple(own[name].shape)}"
+        for name in own
+        if name in state and state[name].shape != own[name].shape
+    ]
+    if missing or unexpected or misshapen:
+        raise CheckpointError(_difference(source, len(own), missing, unexpected, misshapen))
+    network.load_state_dict(state, strict=False)
+
+
+def import_official(
+    path: str | Path,
+    model: str,
+    skeleton: Skeleton,
+    *,
+    source: str = "official",
+    arch: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> tuple[PoseNetwork, PoseSpec]:
+    """Read a checkpoint of the network's authors, or of mmpose, into our network; nothing in it is executed.
+
+    source: "official" or "mmpose"; it decides names and colour order, which the tensors themselves do not tell.
+    settings: further keyword arguments of `models.build`.
+    Returns (network in eval mode, spec). Raises CheckpointError and what `default_spec` raises.
+    """
+    if source not in importing.SOURCES:
+        raise SettingError(f"No checkpoint source {source!r}. {nearest_name(source, importing.SOURCES)}")
+    path = Path(path)
+    family = models.family_of(model)
+    spec = default_spec(model, skeleton, arch=arch, **settings)
+    network = build_network(spec)
+    shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    candidates = importing.read_states(path)
+    renamed = [importing.rename(state, family.OFFICIAL_KEYS, source=source) for state in candidates]
+    best = max(renamed, key=lambda state: sum(tensor.shape == shapes.get(name) for name, tensor in state.items()))
+    load_state(network, best, source=f"{path} as {model} with {skeleton.num_keypoints} keypoints")
+    colour = "RGB" if source == "mmpose" else family.DEFAULT.official_colour
+    spec = _with_colour(spec, colour).with_provenance(
+        source=source, colour=colour, imported_from=path.name, imported_sha256=_sha256(path)
+    )
+    return network.eval(), spec
+
+
+def _codec_with(name: str, settings: Mapping[str, Any]) -> Codec:
+    """Return the codec with those of the network's settings that it has too."""
+    known = inspect.signature(CODECS[name]).parameters
+    shared = {key: tuple(v) if isinstance(v, list) else v for key, v in settings.items() if key in known}
+    return CODECS[name](**shared)
+
+
+def _settings_of(codec: Codec, network: type[nn.Module]) -> dict[str, Any]:
+    """Return the codec's settings that the network shares, where they are not the network's default."""
+    parameters = inspect.signature(network).parameters
+    return {
+        key: getattr(codec, key)
+        for key in inspect.signature(type(codec)).parameters
+        if key in parameters and getattr(codec, key) != parameters[key].default
+    }
+
+
+def _shell(model: str, settings: Mapping[str, Any]) -> PoseNetwork:
+    with torch.device("meta"):  # shapes only, no memory and no random numbers
+        return models.build(model, **settings)
+
+
+def _build(spec: PoseSpec) -> PoseNetwork:
+    if not spec.model:
+        raise ModelError("This spec names no network (it belongs to an exported file); it cannot be built in torch.")
+    try:
+        return models.build(spec.model, **spec.network)
+    except TypeError as error:
+        raise SpecError(f"The spec of {spec.model!r} does not describe its network: {error}.") from error
+
+
+def _made_for(arch: Mapping[str, Any] | None) -> tuple[int, int] | None:
+    return (arch["img_size"],) * 2 if arch else None
+
+
+def _check_size(model: str, size: tuple[int, int], stride: int) -> None:
+    if any(side < stride or side % stride for side in size):
+        raise InputSizeError(
+            f"{model} needs input sides that are multiples of {stride}; found {size[0]}x{size[1]}. "
+            f"The nearest above: {'x'.join(str(max(1, -(-side // stride)) * stride) for side in size)}."
+        )
+
+
+def _with_colour(spec: PoseSpec, colour: str) -> PoseSpec:
+    """Return the spec with another channel order; mean and std follow it."""
+    if colour == spec.input.colour:
+        return spec
+    flipped = replace(spec.input, colour=colour, mean=spec.input.mean[::-1], std=spec.input.std[::-1])
+    return replace(spec, input=flipped)
+
+
+def _difference(source: str, total: int, missing: list[str], unexpected: list[str], misshapen: list[str]) -> str:
+    parts = [
+        f"{len(names)} {what}: {', '.join(names[:SHOWN_NAMES])}{', ...' if len(names) > SHOWN_NAMES else ''}"
+        for what, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", misshapen))
+        if names
+    ]
+    if missing or unexpected:
+        advice = "Is it a checkpoint of this network, and whole?"
+    else:
+        advice = "All names fit: another skeleton (number of keypoints), variant or arch is probably meant."
+    return f"{source}: the weights do not fit the network's {total} tensors. {'; '.join(parts)}. {advice}"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,70 @@
+"""Networks by name. `litepose_xs` lives in `models/litepose.py`: the longest underscore prefix that is a file.
+
+A family file holds `NETWORK` (a `layers.PoseNetwork` with plain keyword arguments), `VARIANTS` (name -> keyword
+arguments), `DEFAULT` (a `layers.FamilyDefault`), `OFFICIAL_KEYS`, and `PUBLISHED` if the authors printed figures.
+There is no table to add it to.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from types import ModuleType
+from typing import Any
+
+from litepose.errors import MissingPackageError, ModelError, SettingError, nearest_name
+
+try:
+    from litepose.models.layers import PoseNetwork
+except ImportError as error:
+    raise MissingPackageError(
+        "Networks need torch, which is not installed; exported files (.onnx) run without it. "
+        'Install it with: pip install "litepose[train]"'
+    ) from error
+
+SHARED = {"layers"}  # files that are no family
+
+
+def families() -> list[str]:
+    """Return the names of all family files, sorted."""
+    return sorted(info.name for info in pkgutil.iter_modules(__path__) if info.name not in SHARED)
+
+
+def names() -> list[str]:
+    """Return every name that `build` knows, sorted."""
+    return sorted(name for family in families() for name in _import(family).VARIANTS)
+
+
+def family_of(name: str) -> ModuleType:
+    """Return the family file of a network name. Raises ModelError."""
+    parts = name.split("_")
+    known = families()
+    for count in range(len(parts), 0, -1):
+        prefix = "_".join(parts[:count])
+        if prefix in known:
+            family = _import(prefix)
+            if name in family.VARIANTS:
+                return family
+            break
+    raise ModelError(f"No network {name!r}. {nearest_name(name, names())}")
+
+
+def build(name: str, *, num_keypoints: int, **settings: Any) -> PoseNetwork:
+    """Return the named network with fresh weights, in train mode.
+
+    settings: keyword arguments of the family's network class; they win over the variant's own.
+    Raises ModelError, SettingError.
+    """
+    family = family_of(name)
+    if not isinstance(num_keypoints, int) or num_keypoints < 1:
+        raise SettingError(f"{name} needs at least one keypoint; found num_keypoints={num_keypoints!r}.")
+    known = set(inspect.signature(family.NETWORK).parameters)
+    for setting in settings:
+        if setting not in known:
+            raise SettingError(f"{name} has no setting {setting!r}. {nearest_name(setting, known)}")
+    return family.NETWORK(**{**family.VARIANTS[name], **settings, "num_keypoints": num_keypoints})
+
+
+def _import(family: str) -> ModuleType:
+    return importlib.import_module(f"{__name__}.{family}")

@@ -1,0 +1,175 @@
+"""The pieces that network families share: convolutions with their normalisation, and the facts a family states.
+
+A module that owns a batch normalisation has `fold_norm()`, which moves it into the convolution in front of it;
+`fuse_batchnorm` calls them all. Weights start as PyTorch starts them (the LitePose authors set no others).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from litepose.errors import InputSizeError, SettingError
+
+# Kernel of a transposed convolution that doubles the map -> (padding, output padding). HRNet family.
+DECONV_PADDING = {4: (1, 0), 3: (1, 1), 2: (0, 0)}
+
+
+@dataclass(frozen=True)
+class FamilyDefault:
+    """What a family's networks are for where nobody says otherwise; plain strings and numbers.
+
+    codec: the name of the codec that reads the outputs.
+    outputs: a name for each output in exported files.
+    sizes: variant -> (w, h) of the input it was made for.
+    resize: how a picture becomes the input, as the pose spec names it.
+    official_colour: the channel order that the authors' own weights expect.
+    """
+
+    codec: str
+    outputs: tuple[str, ...]
+    sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    resize: str = "short_side"
+    official_colour: str = "RGB"
+
+
+class PoseNetwork(nn.Module):
+    """Base of every family's network: the facts that specs and runtimes need.
+
+    input_stride: both input sides must be multiples of it.
+    output_strides: input px per cell of each output. output_channels: its channels, set by the constructor.
+    """
+
+    input_stride: int
+    output_strides: tuple[int, ...]
+    output_channels: tuple[int, ...]
+
+
+class ConvNorm(nn.Module):
+    """Convolution without bias, batch normalisation, activation; padded so that stride 1 keeps the size."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        kernel: int = 1,
+        stride: int = 1,
+        groups: int = 1,
+        activation: type[nn.ReLU] | type[nn.ReLU6] | None = nn.ReLU6,
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(
+            in_channels, out_channels, kernel, stride=stride, padding=kernel // 2, groups=groups, bias=False
+        )
+        self.norm: nn.Module = nn.BatchNorm2d(out_channels)
+        self.activation = activation(inplace=True) if activation else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(self.norm(self.conv(x)))
+
+    def fold_norm(self) -> None:
+        """Move the normalisation's scale and offset into the convolution."""
+        scale, offset = norm_as_affine(self.norm)
+        self.conv.weight = nn.Parameter(self.conv.weight * scale.reshape(-1, 1, 1, 1))
+        self.conv.bias = nn.Parameter(offset)
+        self.norm = nn.Identity()
+
+
+class FusionDeconv(nn.Module):
+    """Double the map: ReLU(norm(deconv of the deeper map + deconv of the backbone's own map of that size)).
+
+    The LitePose authors' "fusion deconv head"; without `raw_channels` it is the plain deconvolution of its ablation.
+    """
+
+    def __init__(self, in_channels: int, raw_channels: int | None, out_channels: int, *, kernel: int = 4) -> None:
+        super().__init__()
+        self.refined = doubling_deconv(in_channels, out_channels, kernel=kernel)
+        self.raw = doubling_deconv(raw_channels, out_channels, kernel=kernel) if raw_channels else None
+        self.norm: nn.Module = nn.BatchNorm2d(out_channels)
+        self.activation = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor, raw: Tensor) -> Tensor:
+        up = self.refined(x)
+        if self.raw is not None:
+            up = up + self.raw(raw)
+        return self.activation(self.norm(up))
+
+    def fold_norm(self) -> None:
+        """Scale both deconvolutions; the offset goes into `refined` alone, as it is added once."""
+        scale, offset = norm_as_affine(self.norm)
+        for deconv in (self.refined, self.raw):
+            if deconv is not None:
+                deconv.weight = nn.Parameter(deconv.weight * scale.reshape(1, -1, 1, 1))  # (in, out, k, k)
+        self.refined.bias = nn.Parameter(offset)
+        self.norm = nn.Identity()
+
+
+class SeparableHead(nn.Module):
+    """Depthwise convolution with norm and ReLU, then a bare 1x1 convolution to the output channels."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, kernel: int = 5) -> None:
+        super().__init__()
+        self.depthwise = ConvNorm(in_channels, in_channels, kernel=kernel, groups=in_channels, activation=nn.ReLU)
+        self.pointwise = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pointwise(self.depthwise(x))
+
+
+def doubling_deconv(in_channels: int, out_channels: int, *, kernel: int = 4) -> nn.ConvTranspose2d:
+    """Return a transposed convolution without bias that doubles both sides exactly. Raises SettingError."""
+    if kernel not in DECONV_PADDING:
+        raise SettingError(f"No deconvolution kernel {kernel!r}. Possible: {sorted(DECONV_PADDING)}.")
+    padding, output_padding = DECONV_PADDING[kernel]
+    return nn.ConvTranspose2d(
+        in_channels, out_channels, kernel, stride=2, padding=padding, output_padding=output_padding, bias=False
+    )
+
+
+def make_divisible(value: float, divisor: int = 8) -> int:
+    """Return the nearest multiple of `divisor`, at least one, and never below 0.9 of `value` (MobileNet's rule)."""
+    nearest = max(divisor, int(value + divisor / 2) // divisor * divisor)
+    return nearest + divisor if nearest < 0.9 * value else nearest
+
+
+def check_input_size(images: Tensor, stride: int) -> None:
+    """Raise InputSizeError unless both sides of (B, C, H, W) are multiples of `stride`."""
+    if torch.jit.is_tracing():  # sizes are symbols there
+        return
+    height, width = images.shape[-2:]
+    if height % stride or width % stride:
+        fitting = f"{-(-width // stride) * stride}x{-(-height // stride) * stride}"
+        raise InputSizeError(
+            f"The network got a {width}x{height} input; its sides must be multiples of {stride}. "
+            f"Pad to {fitting}, or use a Predictor, which resizes."
+        )
+
+
+def norm_as_affine(norm: nn.Module) -> tuple[Tensor, Tensor]:
+    """Return (scale, offset), each (C,), of a batch normalisation in eval mode; computed in float64."""
+    assert isinstance(norm, nn.BatchNorm2d), type(norm)
+    assert norm.running_mean is not None and norm.running_var is not None
+    scale = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
+    offset = norm.bias.double() - norm.running_mean.double() * scale
+    return scale.to(norm.weight.dtype).detach(), offset.to(norm.weight.dtype).detach()
+
+
+def fuse_batchnorm(network: nn.Module) -> nn.Module:
+    """Return a copy in eval mode whose convolutions have biases and which has no batch normalisation.
+
+    Equal to `network.eval()` up to rounding; no training goes on from it.
+    """
+    fused = copy.deepcopy(network).eval()
+    with torch.no_grad():
+        for module in fused.modules():
+            fold_norm = getattr(module, "fold_norm", None)
+            if fold_norm is not None:
+                fold_norm()
+    left = [name for name, module in fused.named_modules() if isinstance(module, nn.BatchNorm2d)]
+    assert not left, f"modules without fold_norm own {left}"
+    return fused
