@@ -6,14 +6,28 @@ whose numbers the mode "exact" reproduces.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
+from litepose.codecs.ae_maps import (
+    AEMaps,
+    ChannelLayout,
+    adjust_people,
+    check_outputs,
+    find_candidates,
+    merge_heatmaps,
+    merge_tags,
+    refine_people,
+    score_people,
+)
+from litepose.codecs.base import Pass
+from litepose.codecs.grouping import group, keypoint_order
 from litepose.codecs.maps import auto_sigma, box_sigmas, cells_of, cut_holes, draw_gaussians
 from litepose.errors import InputSizeError, SettingError, nearest_name
-from litepose.poses import Sample
+from litepose.poses import Poses, Sample
 from litepose.skeleton import Skeleton
 
 MODES = ("exact", "fast")
@@ -101,6 +115,10 @@ class AECodec:
                 f"AE sigma {self.sigma}, base_size {self.base_size}, base_sigma {self.base_sigma}: all must be "
                 "positive (a sigma below 0 means map side / 64)."
             )
+        if self.detection_threshold < 0:
+            raise SettingError(
+                f"AE detection_threshold {self.detection_threshold}: peaks below 0 are noise. Give 0 or more, as 0.1."
+            )
         if self.max_people < 1 or self.nms_kernel < 1 or self.nms_kernel % 2 == 0:
             raise SettingError(
                 f"AE max_people {self.max_people}, nms_kernel {self.nms_kernel}: the first must be at least 1, the "
@@ -149,6 +167,61 @@ class AECodec:
                 tag_indices = self._tag_indices(cells, learned & inside, size, sample.areas)
         assert tag_indices is not None, "some output has tags"
         return AETargets(tuple(heatmaps), tuple(masks), tag_indices)
+
+    def aggregate(self, passes: Sequence[Pass], size: tuple[int, int], skeleton: Skeleton) -> AEMaps:
+        """Merge forward passes over one picture: plain, mirrored, at several scales.
+
+        Heatmaps are averaged over outputs, mirrored passes and scales; tags come from the scale nearest 1, mirrored
+        ones as further tag dimensions. "fast" leaves the maps at the network's resolution.
+        size: (w, h) of the input at scale 1. Raises ModelError where outputs do not fit or are not finite.
+        """
+        wanted = self.channels(skeleton)
+        for one in passes:
+            check_outputs(one.outputs, wanted)
+        num_keypoints = skeleton.num_keypoints + self.center_keypoint
+        layout = ChannelLayout(num_keypoints, self.heatmap_outputs, self.tag_outputs, self.tag_per_keypoint)
+        mirror = np.append(skeleton.mirror_indices, [skeleton.num_keypoints] * self.center_keypoint).astype(np.int64)
+        projected = size if self.project and self.mode == "exact" else None
+        heatmaps = merge_heatmaps(passes, layout, mirror, projected)
+        tags = merge_tags(passes, layout, mirror, projected or heatmaps.shape[:0:-1], coarse=self.mode == "fast")
+        if self.center_keypoint and self.ignore_center:
+            heatmaps = heatmaps[: skeleton.num_keypoints]
+        return AEMaps(heatmaps, tags, size)
+
+    def decode(self, maps: AEMaps, skeleton: Skeleton) -> Poses:
+        """Return the people in the order of their founding, in px of the network input at scale 1.
+
+        keypoint_scores are heats. A person's score is the mean heat over all keypoints before `refine`, as in the
+        reference. "exact" gives the reference's people. "fast" differs where the maps do: peaks are those of the
+        averaged maps at network resolution (up to half a cell away from those of the enlarged ones), tags are read
+        from the coarse map.
+        """
+        people = self.match(maps)
+        if self.adjust:
+            people = adjust_people(maps.heatmaps, people)
+        people = people[:, : skeleton.num_keypoints]
+        people = people[(people[..., 2] > 0).any(axis=1)]  # nobody consists of a centre alone
+        scores = score_people(people)
+        if self.refine:
+            people = refine_people(maps, people)
+        found = people[..., 2] > 0
+        cell = np.array(maps.size, dtype=np.float32) / np.array(maps.heatmaps.shape[:0:-1], dtype=np.float32)
+        return Poses(skeleton, people[..., :2] * cell, np.where(found, people[..., 2], 0), scores)
+
+    def match(self, maps: AEMaps) -> np.ndarray:
+        """Return the people as grouped: (N, K, 3 + T) float32 x, y in cells, heat, tags; zeros = missing."""
+        num_keypoints = len(maps.heatmaps)
+        order = keypoint_order(num_keypoints)
+        if self.center_keypoint and not self.ignore_center:
+            order = (num_keypoints - 1, *keypoint_order(num_keypoints - 1))
+        return group(
+            find_candidates(maps, kernel=self.nms_kernel, most=self.max_people, above=self.detection_threshold),
+            order=order,
+            max_people=self.max_people,
+            tag_threshold=self.tag_threshold,
+            use_detection_val=self.use_detection_val,
+            ignore_too_much=self.ignore_too_much,
+        )
 
     def _with_center(self, keypoints: np.ndarray) -> np.ndarray:
         """Append the mean of each person's labelled keypoints where the codec has one: (N, K, 3) -> (N, K + 1, 3)."""

@@ -1,7 +1,7 @@
-"""Gaussians on maps: what every heatmap codec draws.
+"""Gaussians drawn onto maps and peaks read from them: what heatmap codecs have in common.
 
-Source: HigherHRNet's target generators as mit-han-lab/litepose@00b702d uses them. Positions are map cells; a keypoint
-at (x, y) belongs to the cell (trunc x, trunc y), so an x of -0.7 counts as inside.
+Source: HigherHRNet's target generators and parser as mit-han-lab/litepose@00b702d uses them. Positions are map cells; a
+keypoint at (x, y) belongs to the cell (trunc x, trunc y), so an x of -0.7 counts as inside.
 """
 
 from __future__ import annotations
@@ -9,7 +9,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable
 
+import cv2
 import numpy as np
+
+from litepose.codecs.topk import topk_order
 
 HOLE_SIGMAS = 3.0  # radius of a hole in a mask: as far as the patch of a gaussian reaches
 
@@ -98,3 +101,47 @@ def cut_holes(
             hole &= own < (columns - other_x) ** 2 + (rows - other_y) ** 2
         area = masks[keypoint, rows[0, 0] : rows[-1, 0] + 1, columns[0, 0] : columns[0, -1] + 1]
         area[hole] = 0
+
+
+def resize_maps(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return `maps` ((C, h, w) float32) at `size` (w, h), bilinear with half-pixel centres (align_corners=False)."""
+    if maps.shape[:0:-1] == tuple(size):
+        return maps
+    resized = np.empty((len(maps), size[1], size[0]), dtype=np.float32)
+    for source, target in zip(maps, resized, strict=True):
+        cv2.resize(source, size, dst=target, interpolation=cv2.INTER_LINEAR)
+    return resized
+
+
+def find_peaks(heatmap: np.ndarray, *, kernel: int, most: int, above: float) -> np.ndarray:
+    """Return the flat indices of the highest peaks of an (h, w) float32 map, highest first: (M,) int64.
+
+    A peak is at least as high as everything in the kernel x kernel square around it, so each cell of a plateau is one.
+    Equal peaks come in torch.topk's order, which counts all other cells as 0 (see codecs/topk.py).
+    above: only peaks higher than this, which is at least 0.
+    """
+    flat = heatmap.ravel()
+    high = np.flatnonzero(flat > above)
+    if not len(high):
+        return high
+    highest_around = cv2.dilate(heatmap, np.ones((kernel, kernel), np.uint8)).ravel()
+    peaks = high[flat[high] == highest_around[high]]
+    heats = flat[peaks]
+    order = np.argsort(-heats, kind="stable")[: most + 1]
+    ranked = heats[order]
+    if (ranked[1:] == ranked[:-1]).any():
+        order_of_all = np.array(topk_order(np.where(flat == highest_around, flat, 0), min(most, len(flat))))
+        return order_of_all[flat[order_of_all] > above]
+    return peaks[order[:most]]
+
+
+def quarter_shift(heatmaps: np.ndarray, keypoints: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """Return +-0.25 cell per axis towards the higher neighbour, minus where both are equal: (M, 2) float32.
+
+    keypoints: (M,) channel of each cell. cells: (M, 2) int x, y. At the border a cell is its own neighbour.
+    """
+    height, width = heatmaps.shape[1:]
+    x, y = cells[:, 0], cells[:, 1]
+    right = heatmaps[keypoints, y, np.minimum(x + 1, width - 1)] > heatmaps[keypoints, y, np.maximum(x - 1, 0)]
+    below = heatmaps[keypoints, np.minimum(y + 1, height - 1), x] > heatmaps[keypoints, np.maximum(y - 1, 0), x]
+    return np.stack([right, below], axis=1) * np.float32(0.5) - np.float32(0.25)
