@@ -54,7 +54,15 @@ def main(arguments: list[str] | None = None) -> None:
         raise SystemExit(130) from error
 
 
-def _root(version: bool = typer.Option(False, "--version", help="Print the version and stop.")) -> None:
-    if version:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         print(f"litepose {__version__}")
         raise typer.Exit()
+
+
+def _root(
+    version: bool = typer.Option(
+        False, "--version", is_eager=True, callback=_print_version, help="Print the version and stop."
+    ),
+) -> None:
+    pass

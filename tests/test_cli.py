@@ -1,0 +1,72 @@
+"""The command line as a whole: verbs, exit codes, version."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import litepose
+from litepose import cli
+from litepose.errors import SettingError
+
+SRC = Path(litepose.__file__).parents[1]
+
+
+def run_cli(*arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(SRC), "NO_COLOR": "1", "COLUMNS": "200"}
+    command = [sys.executable, "-m", "litepose", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+
+
+def test_version_is_printed():
+    done = run_cli("--version")
+    assert (done.returncode, done.stdout.strip()) == (0, f"litepose {litepose.__version__}")
+
+
+def test_help_names_every_verb():
+    text = run_cli("--help").stdout
+    assert cli.verbs()
+    for verb in cli.verbs():
+        assert f" {verb} " in text
+
+
+@pytest.mark.parametrize("verb", cli.verbs())
+def test_every_verb_explains_itself(verb, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([verb, "--help"])
+    assert stop.value.code == 0
+    assert len(capsys.readouterr().out) > 100
+
+
+def test_unknown_verb_and_missing_verb_exit_with_two():
+    assert run_cli("predikt").returncode == 2
+    assert run_cli().returncode == 2
+
+
+def test_a_user_mistake_is_one_message_and_exit_code_two(monkeypatch, capsys):
+    def broken():
+        def app(arguments: object) -> None:
+            raise SettingError("--size wants WIDTHxHEIGHT; found '0'.")
+
+        return app
+
+    monkeypatch.setattr(cli, "build_app", broken)
+    with pytest.raises(SystemExit) as stop:
+        cli.main([])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "litepose: --size wants WIDTHxHEIGHT; found '0'.\n"
+
+
+def test_interruption_exits_with_130(monkeypatch):
+    def broken():
+        def app(arguments: object) -> None:
+            raise KeyboardInterrupt
+
+        return app
+
+    monkeypatch.setattr(cli, "build_app", broken)
+    with pytest.raises(SystemExit) as stop:
+        cli.main([])
+    assert stop.value.code == 130
