@@ -34,12 +34,10 @@ def warp_sample(sample: Sample, warp: Warp, *, person_masks: bool = False) -> Sa
     size = warp.size
     order = sample.skeleton.mirror_indices if warp.mirrors else np.arange(sample.skeleton.num_keypoints)
     keypoints = sample.keypoints[:, order].copy()
-    weights = None if sample.keypoint_weights is None else sample.keypoint_weights[:, order]
     keypoints[..., :2] = warp.points(keypoints[..., :2])
     x, y, visible = np.moveaxis(keypoints, -1, 0)
     inside = (visible > 0) & (x >= -0.5) & (x < size[0] - 0.5) & (y >= -0.5) & (y < size[1] - 0.5)
-    keypoints[~inside, 2] = 0
-    keypoints[~inside if weights is None else ~inside & (weights > 0)] = 0  # a hole's place stays known
+    keypoints[~inside] = 0
     limit = np.array([*size, *size], dtype=np.float32)
     masks = sample.person_masks if person_masks else None
     return replace(
@@ -50,7 +48,7 @@ def warp_sample(sample: Sample, warp: Warp, *, person_masks: bool = False) -> Sa
         areas=(sample.areas * warp.zoom**2).astype(np.float32),
         ignore=_warped_ignore(sample, warp),
         labelled=None if sample.labelled is None else sample.labelled[order],
-        keypoint_weights=weights,
+        keypoint_weights=None if sample.keypoint_weights is None else sample.keypoint_weights[:, order],
         person_masks=None if masks is None else tuple(_warped_mask(mask, warp) for mask in masks),
     )
 

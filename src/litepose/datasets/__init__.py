@@ -29,7 +29,8 @@ def open_dataset(
     source: a COCO or CrowdPose JSON file, a folder of packed shards, or "synthetic[:people=0-12,seed=3,poses=FILE]".
     images: folder of a JSON file's pictures; default `images/` beside it or the published layouts of the data set.
     skeleton: to see the people on; default the file's own.
-    other_people, missing_unlabelled, person_masks: see `CocoDataset`; only for JSON files.
+    other_people, missing_unlabelled: see `CocoDataset`; only for JSON files.
+    person_masks: give the people's masks.
     Raises AnnotationError.
     """
     wanted = load_skeleton(skeleton) if isinstance(skeleton, str) else skeleton
@@ -40,7 +41,7 @@ def open_dataset(
     if path.is_dir():
         from litepose.datasets.packed import PackedDataset
 
-        return _on(PackedDataset(path, skeleton=wanted), wanted)
+        return _on(PackedDataset(path, skeleton=wanted, person_masks=person_masks), wanted)
     data = _read_json(path)
     from litepose.datasets import crowdpose
     from litepose.datasets.coco import CocoDataset

@@ -58,12 +58,9 @@ def remap(sample: Sample, skeleton: Skeleton) -> Sample:
     labelled = known if sample.labelled is None else np.logical_and(known, sample.labelled[source])
     keypoints = np.where(known[None, :, None], sample.keypoints[:, source], 0).astype(np.float32)
     weights = None if sample.keypoint_weights is None else np.where(known, sample.keypoint_weights[:, source], 1)
-    placed = sample.visible
-    if sample.keypoint_weights is not None:
-        placed = placed | (sample.keypoint_weights == 0)
     for k, a, b in _derived(sample.skeleton, skeleton):
         pair = sample.keypoints[:, [a, b]]
-        both = np.all(placed[:, [a, b]], axis=1)
+        both = np.all(pair[..., 2] > 0, axis=1)
         keypoints[:, k] = np.where(both[:, None], pair.mean(axis=1), 0)
         keypoints[:, k, 2] = np.where(both, pair[..., 2].min(axis=1), 0)
         labelled[k] = sample.labelled is None or bool(sample.labelled[[a, b]].all())

@@ -1,0 +1,322 @@
+"""Packed datasets: pictures re-encoded to a short side, with their samples, in tar shards with an index.
+
+A folder holds `0000.tar`, ... (per picture one .jpg and one .json; any tar reads them) and `index.json`, which says
+where in a shard each lies, so that training reads at random without unpacking. Written under a temporary name and
+renamed when complete; the same input gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import mmap
+import os
+import shutil
+import tarfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from litepose.datasets.base import Dataset, decode_picture, remap
+from litepose.datasets.masks import decode_runs, encode_runs
+from litepose.errors import AnnotationError, PictureError, SettingError
+from litepose.geometry import Warp
+from litepose.poses import Sample, warp_boxes
+from litepose.skeleton import Skeleton
+
+FORMAT, VERSION = "litepose-packed", 1
+INDEX = "index.json"
+WINDOW = 64  # pictures in flight while packing
+THREADS = 4
+
+
+@dataclass(frozen=True)
+class PackReport:
+    """What `pack` wrote. left_out: names of the pictures that could not be read, with the reason."""
+
+    folder: Path
+    pictures: int
+    people: int
+    shards: int
+    bytes: int
+    left_out: tuple[str, ...]
+
+
+def pack(
+    datasets: Sequence[Dataset],
+    folder: str | Path,
+    *,
+    short_side: int = 384,
+    quality: int = 90,
+    shard_mb: float = 32,
+    person_masks: bool = False,
+    on_picture: Callable[[], None] = lambda: None,
+) -> PackReport:
+    """Write the pictures of all `datasets`, in order, into `folder`.
+
+    short_side: px; smaller pictures keep their size. person_masks: keep those that the datasets give.
+    Of several datasets each picture's id becomes "dataset:id". An unreadable picture is left out with a warning.
+    Raises SettingError where `folder` exists, AnnotationError where nothing is left.
+    """
+    target = Path(folder)
+    if target.exists():
+        raise SettingError(f"Packing into {target}: it exists already. Remove it or choose another folder.")
+    if short_side < 16 or not 1 <= quality <= 100 or shard_mb <= 0:
+        raise SettingError(
+            f"Packing with short side {short_side}, quality {quality}, shards of {shard_mb} MB: a side of at least 16, "
+            "a quality of 1 to 100 and a positive size are needed."
+        )
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}.unfinished")
+    unfinished.mkdir(parents=True)
+    try:
+        writer = _ShardWriter(unfinished, int(shard_mb * 1e6))
+        left_out, people = [], 0
+        encode = _Encoder(datasets, short_side, quality, person_masks)
+        for record in _in_order(encode, encode.pictures()):
+            on_picture()
+            if isinstance(record, PictureError):
+                warnings.warn(f"picture left out: {record}", stacklevel=2)
+                left_out.append(str(record))
+                continue
+            writer.add(*record)
+            people += len(record[2]["keypoints"])
+        report = writer.finish(encode.skeletons, [dataset.name for dataset in datasets])
+        if not report:
+            raise AnnotationError(f"Packing into {target}: none of the {len(left_out)} pictures could be read.")
+        unfinished.rename(target)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    size = sum(path.stat().st_size for path in target.iterdir())
+    return PackReport(target, report, people, writer.shards, size, tuple(left_out))
+
+
+class _Encoder:
+    """One picture of one of the datasets -> (id, JPEG bytes, description), or the error."""
+
+    def __init__(self, datasets: Sequence[Dataset], short_side: int, quality: int, person_masks: bool) -> None:
+        self.datasets, self.short_side, self.quality, self.person_masks = datasets, short_side, quality, person_masks
+        self.skeletons: list[Skeleton] = []
+        for dataset in datasets:
+            if dataset.skeleton not in self.skeletons:
+                self.skeletons.append(dataset.skeleton)
+
+    def pictures(self) -> Iterator[tuple[Dataset, int]]:
+        for dataset in self.datasets:
+            yield from ((dataset, index) for index in range(len(dataset)))
+
+    def __call__(self, which: tuple[Dataset, int]) -> tuple[int | str, bytes, dict[str, Any]] | PictureError:
+        dataset, index = which
+        try:
+            sample = shrunk(dataset[index], self.short_side)
+        except PictureError as error:
+            return error
+        _, data = cv2.imencode(".jpg", sample.image, [cv2.IMWRITE_JPEG_QUALITY, self.quality])
+        name = sample.id if len(self.datasets) == 1 else f"{dataset.name}:{sample.id}"
+        described = _describe(sample, self.person_masks) | {"skeleton": self.skeletons.index(dataset.skeleton)}
+        return name, data.tobytes(), described
+
+
+def _in_order(work: Callable[[Any], Any], items: Iterator[Any]) -> Iterator[Any]:
+    """Yield work(item) in order, computed by a few threads, with few results waiting."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        while window := list(itertools.islice(items, WINDOW)):
+            yield from pool.map(work, window)
+
+
+def shrunk(sample: Sample, short_side: int) -> Sample:
+    """Return the sample with its picture's short side at most `short_side` px, person masks included."""
+    width, height = sample.size
+    factor = short_side / min(width, height)
+    if factor >= 1:
+        return sample
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    warp = Warp.resize(sample.size, size)
+    keypoints = sample.keypoints.copy()
+    keypoints[..., :2] = np.where(sample.visible[..., None], warp.points(keypoints[..., :2]), 0)
+    return replace(
+        sample,
+        image=cv2.resize(sample.image, size, interpolation=cv2.INTER_AREA),
+        keypoints=keypoints,
+        boxes=warp_boxes(sample.boxes, warp),
+        areas=(sample.areas * warp.zoom**2).astype(np.float32),
+        ignore=None if sample.ignore is None else _resized(sample.ignore, size),
+        person_masks=None if sample.person_masks is None else tuple(_resized(m, size) for m in sample.person_masks),
+    )
+
+
+def _resized(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return cv2.resize(mask.astype(np.uint8) * np.uint8(255), size, interpolation=cv2.INTER_AREA) > 127
+
+
+def _describe(sample: Sample, person_masks: bool) -> dict[str, Any]:
+    """Return the sample without its picture as plain values."""
+
+    def rounded(values: np.ndarray) -> Any:
+        return np.round(values.astype(np.float64), 2).tolist()
+
+    keep_masks = person_masks and sample.person_masks is not None
+    return {
+        "size": list(sample.size),
+        "keypoints": rounded(sample.keypoints),
+        "boxes": rounded(sample.boxes),
+        "areas": rounded(sample.areas),
+        "ignore": None if sample.ignore is None else encode_runs(sample.ignore),
+        "labelled": None if sample.labelled is None else sample.labelled.tolist(),
+        "keypoint_weights": None if sample.keypoint_weights is None else rounded(sample.keypoint_weights),
+        "person_masks": [encode_runs(mask) for mask in sample.person_masks or ()] if keep_masks else None,
+    }
+
+
+class _ShardWriter:
+    def __init__(self, folder: Path, limit: int) -> None:
+        self.folder, self.limit = folder, limit
+        self.shards = 0
+        self._files: list[dict[str, Any]] = []
+        self._pictures: list[list[Any]] = []
+        self._tar: tarfile.TarFile | None = None
+        self._stream: Any = None
+
+    def add(self, name: int | str, picture: bytes, description: dict[str, Any]) -> None:
+        if self._tar is None or self._stream.tell() > self.limit:
+            self._next()
+        stem = f"{len(self._pictures):08d}"
+        text = json.dumps({"id": name, **description}, separators=(",", ":")).encode()
+        row: list[Any] = [name, self.shards - 1]
+        for suffix, data in ((".jpg", picture), (".json", text)):
+            entry = tarfile.TarInfo(stem + suffix)  # time 0 and no owner: the same input, the same bytes
+            entry.size = len(data)
+            assert self._tar is not None
+            self._tar.addfile(entry, io.BytesIO(data))
+            padded = -(-len(data) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+            row += [self._stream.tell() - padded, len(data)]
+        self._pictures.append(row)
+
+    def finish(self, skeletons: list[Skeleton], sources: list[str]) -> int:
+        """Close the shards, write the index last, return the number of pictures."""
+        self._close()
+        index = {
+            "format": FORMAT,
+            "version": VERSION,
+            "sources": sources,
+            "skeletons": [skeleton.to_json() for skeleton in skeletons],
+            "shards": self._files,
+            "columns": ["id", "shard", "jpg_offset", "jpg_bytes", "json_offset", "json_bytes"],
+            "pictures": self._pictures,
+        }
+        (self.folder / INDEX).write_text(json.dumps(index, separators=(",", ":")), encoding="utf-8")
+        return len(self._pictures)
+
+    def _next(self) -> None:
+        self._close()
+        self._stream = (self.folder / f"{self.shards:04d}.tar").open("wb")
+        self._tar = tarfile.open(fileobj=self._stream, mode="w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
+        self.shards += 1
+
+    def _close(self) -> None:
+        if self._tar is None:
+            return
+        self._tar.close()
+        self._stream.close()
+        path = Path(self._stream.name)
+        self._files.append({"file": path.name, "bytes": path.stat().st_size})
+        self._tar = None
+
+
+class PackedDataset:
+    """A folder written by `pack`.
+
+    skeleton: to see the people on; needed where the folder holds several. person_masks: read them where they were kept.
+    Raises AnnotationError where the folder is not what its index says.
+    """
+
+    def __init__(self, folder: str | Path, *, skeleton: Skeleton | None = None, person_masks: bool = False) -> None:
+        self.folder, self.name, self.person_masks = Path(folder), Path(folder).name, person_masks
+        index = _read_index(self.folder)
+        self._skeletons = [Skeleton.from_json(one) for one in index["skeletons"]]
+        self._files = [self.folder / Path(shard["file"]).name for shard in index["shards"]]
+        for path, shard in zip(self._files, index["shards"], strict=True):
+            found = path.stat().st_size if path.is_file() else 0
+            if found != shard["bytes"]:
+                raise AnnotationError(
+                    f"Packed dataset {self.folder}: shard {path.name} has {found} bytes, its index says "
+                    f"{shard['bytes']}. Copy or pack it again."
+                )
+        if skeleton is None and len(self._skeletons) > 1:
+            names = ", ".join(one.name for one in self._skeletons)
+            raise AnnotationError(
+                f"Packed dataset {self.folder} holds people on several skeletons ({names}). Say which to see them on: "
+                "skeleton=... (--skeleton on the command line)."
+            )
+        self.skeleton = skeleton or self._skeletons[0]
+        self._ids = [row[0] for row in index["pictures"]]
+        self._where = np.array([row[1:] for row in index["pictures"]], dtype=np.int64).reshape(-1, 5)
+        self._maps: dict[int, mmap.mmap] = {}
+
+    @property
+    def ids(self) -> Sequence[int | str]:
+        return self._ids
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_maps": {}}  # open files do not travel to loader processes
+
+    def __getitem__(self, index: int) -> Sample:
+        shard, *spans = self._where[index].tolist()
+        picture, text = self._read(shard, spans[0], spans[1]), self._read(shard, spans[2], spans[3])
+        image = decode_picture(np.frombuffer(picture, np.uint8), f"{self._ids[index]} in {self._files[shard]}")
+        sample = _sample(json.loads(text), image, self._skeletons, self.person_masks)
+        return remap(sample, self.skeleton)
+
+    def _read(self, shard: int, offset: int, size: int) -> bytes:
+        if shard not in self._maps:
+            with self._files[shard].open("rb") as file:
+                self._maps[shard] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return self._maps[shard][offset : offset + size]
+
+
+def _sample(data: dict[str, Any], image: np.ndarray, skeletons: list[Skeleton], person_masks: bool) -> Sample:
+    skeleton, people = skeletons[data["skeleton"]], len(data["keypoints"])
+    count = skeleton.num_keypoints
+    weights, masks = data["keypoint_weights"], data["person_masks"]
+    return Sample(
+        skeleton=skeleton,
+        image=image,
+        keypoints=np.array(data["keypoints"], dtype=np.float32).reshape(people, count, 3),
+        boxes=np.array(data["boxes"], dtype=np.float32).reshape(people, 4),
+        areas=np.array(data["areas"], dtype=np.float32),
+        ignore=None if data["ignore"] is None else np.ascontiguousarray(decode_runs(data["ignore"])),
+        labelled=None if data["labelled"] is None else np.array(data["labelled"], dtype=bool),
+        keypoint_weights=None if weights is None else np.array(weights, dtype=np.float32).reshape(people, count),
+        person_masks=tuple(decode_runs(one) for one in masks) if person_masks and masks is not None else None,
+        id=data["id"],
+    )
+
+
+def _read_index(folder: Path) -> dict[str, Any]:
+    path = folder / INDEX
+    if not path.is_file():
+        raise AnnotationError(
+            f"Folder {folder} has no {INDEX}, so it is no packed dataset. Give one that `litepose data pack` wrote, or "
+            "an annotation file."
+        )
+    try:
+        index = json.loads(path.read_bytes())
+        kind, version = index["format"], index["version"]
+        fields = {"skeletons", "shards", "pictures"} <= set(index)
+    except (ValueError, KeyError, TypeError) as error:
+        raise AnnotationError(f"{path} cannot be read as the index of a packed dataset: {error!r}.") from error
+    if kind != FORMAT or version > VERSION or not fields:
+        raise AnnotationError(
+            f"{path} is {kind!r} version {version}; this litepose reads {FORMAT!r} up to version {VERSION}. "
+            "Pack again, or upgrade litepose."
+        )
+    return index
