@@ -19,7 +19,7 @@ class TagTargets(Protocol):
 
     heatmaps: for each output (B, K, h, w).
     masks: for each output (B, 1, h, w) or (B, K, h, w), 1 = counts.
-    tag_indices: (B, P, K, 2) flat index into the tags of output 0, and 1 where that keypoint is visible.
+    tag_indices: (B, P, K, 2) flat index into the tag maps of the first output that has tags, and 1 where visible.
     """
 
     @property
@@ -32,7 +32,7 @@ class TagTargets(Protocol):
 
 @dataclass(frozen=True)
 class AELoss:
-    """Masked squared error of the heatmaps, plus pull and push of the tags of output 0.
+    """Masked squared error of the heatmaps, plus pull and push of the tags of the first output that has tags.
 
     push: "exp" (the LitePose configurations) or "max" (a hinge at tag distance 1).
     heatmap_factors: one for each output.
@@ -49,17 +49,20 @@ class AELoss:
     def __call__(self, outputs: Sequence[Tensor], targets: TagTargets) -> dict[str, Tensor]:
         """Return the parts as they enter the sum (factors applied), "heatmap_0" ... "push" "pull", and their "total".
 
-        outputs: output 0 = K heatmaps then the tags, the others start with K heatmaps.
+        outputs: each (B, C, h, w) starts with as many heatmaps as its targets have; what follows are tags.
         """
         with torch.autocast(outputs[0].device.type, enabled=False):
-            parts = {}
-            for i, factor in enumerate(self.heatmap_factors):
-                num_keypoints = targets.heatmaps[i].shape[1]
-                heatmaps = outputs[i][:, :num_keypoints].float()
-                loss = heatmap_loss(heatmaps, targets.heatmaps[i], targets.masks[i], self.foreground_weight)
-                parts[f"heatmap_{i}"] = factor * loss
-            tags = outputs[0][:, targets.heatmaps[0].shape[1] :].float()
-            push, pull = tag_loss(tags, targets.tag_indices, push=self.push)
+            parts: dict[str, Tensor] = {}
+            tags: list[Tensor] = []
+            for i, (output, target) in enumerate(zip(outputs, targets.heatmaps, strict=True)):
+                num_heatmaps = target.shape[1]
+                if num_heatmaps:
+                    heatmaps = output[:, :num_heatmaps].float()
+                    loss = heatmap_loss(heatmaps, target, targets.masks[i], self.foreground_weight)
+                    parts[f"heatmap_{i}"] = self.heatmap_factors[i] * loss
+                if output.shape[1] > num_heatmaps:
+                    tags.append(output[:, num_heatmaps:].float())
+            push, pull = tag_loss(tags[0], targets.tag_indices, push=self.push)
             parts["push"] = self.push_factor * push
             parts["pull"] = self.pull_factor * pull
             return {**parts, "total": torch.stack(list(parts.values())).sum()}

@@ -1,0 +1,52 @@
+"""Train a network from a recipe (one of the package, or a .toml file) on annotated or synthetic pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from litepose.commands.options import DeviceOption
+
+
+def run(
+    recipe: Annotated[str, typer.Argument(help="Name of a recipe of the package, or path of a .toml file.")],
+    data: Annotated[
+        list[str] | None,
+        typer.Option("--data", help="Other training data: a COCO JSON file, a packed folder, or synthetic."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Change one number of the recipe, e.g. optim.lr=2e-3.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Run folder. Default: runs/RECIPE.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run folder's checkpoint.")] = False,
+    start_from: Annotated[
+        Path | None, typer.Option("--from", help="Take over the weights of this checkpoint where they fit.")
+    ] = None,
+    device: DeviceOption = "cpu",
+) -> None:
+    """Train a network from a recipe (one of the package, or a .toml file) on annotated or synthetic pictures."""
+    from rich.console import Console
+
+    from litepose.errors import MissingPackageError
+    from litepose.training.recipe import load_recipe
+
+    console = Console()
+    resolved = load_recipe(recipe, set_ or ())
+    if data:
+        resolved = resolved.with_data(data)
+    try:
+        from litepose.training.loop import train
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(
+            f"Training needs the package {error.name}, which is not installed. "
+            "Install it: pip install 'litepose[train]'."
+        ) from error
+    folder = out or Path("runs") / Path(recipe).stem
+    result = train(resolved, folder, resume=resume, start_from=start_from, device=device, console=console)
+    if not result.finished:
+        console.print(f"Stopped after step {result.step}; go on with: --resume -o {folder}", highlight=False)
+    for name, path in (("Best", result.best), ("Last", result.last)):
+        if path is not None:
+            console.print(f"{name} weights: {path}", highlight=False, soft_wrap=True)

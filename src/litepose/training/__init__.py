@@ -1,0 +1,1 @@
+"""From annotated pictures to weights: recipe (the numbers), data, optim, loop, validate, log."""

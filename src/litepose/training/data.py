@@ -1,0 +1,207 @@
+"""Which sample is drawn at which step, and its way to the device.
+
+The n-th sample of a run is a function of (seed, n) alone: so neither the number of worker processes nor an
+interruption changes what a network sees, and a resumed run goes on with the very next picture.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from litepose.codecs import Codec
+from litepose.poses import Sample
+from litepose.spec import InputSpec
+
+BLOCK = 1000  # draws in which every source gets its exact share
+
+
+class Source(Protocol):
+    """A dataset whose samples are already varied: `draw(index, size, rng)` gives one in the frame of the input."""
+
+    name: str
+
+    def __len__(self) -> int: ...
+
+    def draw(self, index: int, size: tuple[int, int], rng: np.random.Generator) -> Sample: ...
+
+
+class DrawPlan:
+    """Which source the n-th draw takes and which of its samples.
+
+    Of every BLOCK draws each source gets its share, in random order; inside a source every sample comes once before
+    any comes again. Pure in (seed, n); what it keeps is only a cache.
+    """
+
+    def __init__(self, lengths: Sequence[int], weights: Sequence[float], seed: int) -> None:
+        self.lengths = tuple(lengths)
+        self.shares = whole_shares(weights, BLOCK)
+        self.seed = seed
+        self._cache: dict[tuple[int, ...], np.ndarray] = {}
+
+    def __call__(self, n: int) -> tuple[int, int]:
+        """Return (source, index in it) of draw `n`."""
+        block, slot = divmod(n, BLOCK)
+        order = self._shuffled((0, block), np.repeat(np.arange(len(self.shares)), self.shares))
+        source = int(order[slot])
+        before = block * self.shares[source] + int(np.count_nonzero(order[:slot] == source))
+        lap, position = divmod(before, self.lengths[source])
+        laps = self._shuffled((1, source, lap), np.arange(self.lengths[source]))
+        return source, int(laps[position])
+
+    def _shuffled(self, key: tuple[int, ...], values: np.ndarray) -> np.ndarray:
+        if key not in self._cache:
+            while len(self._cache) > 4 * len(self.lengths):
+                del self._cache[next(iter(self._cache))]
+            self._cache[key] = np.random.default_rng([self.seed, *key]).permutation(values)
+        return self._cache[key]
+
+
+def whole_shares(weights: Sequence[float], total: int) -> tuple[int, ...]:
+    """Split `total` into whole numbers in proportion to `weights` (largest remainders), at least 1 each."""
+    exact = np.asarray(weights, dtype=np.float64) / sum(weights) * total
+    shares = np.maximum(1, np.floor(exact).astype(int))
+    for i in np.argsort(shares - exact, kind="stable")[: max(0, total - shares.sum())]:
+        shares[i] += 1
+    shares[int(np.argmax(shares))] -= max(0, shares.sum() - total)
+    return tuple(int(share) for share in shares)
+
+
+class TrainingSamples(torch.utils.data.Dataset[tuple[np.ndarray, Any]]):
+    """The run's samples by their number: pictures (H, W, 3) uint8 BGR with the codec's targets.
+
+    size_at: share of the run -> input size (w, h). total: samples in the whole run.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        weights: Sequence[float],
+        *,
+        codec: Codec,
+        size_at: Callable[[float], tuple[int, int]],
+        samples_per_step: int,
+        total: int,
+        seed: int,
+    ) -> None:
+        self.sources = tuple(sources)
+        self.plan = DrawPlan([len(source) for source in sources], weights, seed)
+        self.codec = codec
+        self.size_at = size_at
+        self.samples_per_step = samples_per_step
+        self.total = total
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return self.total
+
+    def __getitem__(self, n: int) -> tuple[np.ndarray, Any]:
+        first_of_step = n - n % self.samples_per_step
+        size = self.size_at(first_of_step / self.total)
+        source, index = self.plan(n)
+        sample = self.sources[source].draw(index, size, np.random.default_rng([self.seed, 2, n]))
+        return np.ascontiguousarray(sample.image), self.codec.encode(sample, size)
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """One step's pictures, (B, H, W, 3) uint8 BGR, and targets (the codec's dataclass, of tensors)."""
+
+    images: Tensor
+    targets: Any
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on `device`."""
+        return Batch(self.images.to(device), map_targets(lambda tensor: tensor.to(device), self.targets))
+
+    def normalised(self, rule: InputSpec) -> Tensor:
+        """Return the network's input, (B, 3, H, W) float32, computed where the pictures are."""
+        images = self.images.permute(0, 3, 1, 2).float()
+        if rule.colour == "RGB":
+            images = images.flip(1)
+        mean = torch.tensor(rule.mean, device=images.device).view(1, 3, 1, 1) * 255
+        std = torch.tensor(rule.std, device=images.device).view(1, 3, 1, 1) * 255
+        return (images - mean) / std
+
+
+def batches(
+    samples: TrainingSamples,
+    *,
+    first_step: int,
+    last_step: int,
+    batch: int,
+    workers: int,
+    rank: int = 0,
+    world: int = 1,
+) -> Iterator[Batch]:
+    """Yield the batches of the steps from `first_step` up to, not including, `last_step`, in order.
+
+    Of the batch * world samples of a step, this process takes the ones of its rank.
+    """
+    steps = [
+        list(range((step * world + rank) * batch, (step * world + rank + 1) * batch))
+        for step in range(first_step, last_step)
+    ]
+    loader = torch.utils.data.DataLoader(
+        samples,
+        batch_sampler=steps,
+        num_workers=workers,
+        collate_fn=collate,
+        worker_init_fn=_prepare_worker,
+        generator=torch.Generator(),  # its own, so that loading draws nothing from the global one
+    )
+    yield from loader
+
+
+def collate(samples: Sequence[tuple[np.ndarray, Any]]) -> Batch:
+    """Stack samples of one size into a batch."""
+    images, targets = zip(*samples, strict=True)
+    return Batch(torch.from_numpy(np.stack(images)), stack_targets(targets))
+
+
+def stack_targets(targets: Sequence[Any]) -> Any:
+    """Return the codec's dataclass with every array, also inside tuples, stacked into a (B, ...) tensor."""
+    stacked: dict[str, Tensor | tuple[Tensor, ...]] = {}
+    for field in dataclasses.fields(targets[0]):
+        values = [getattr(one, field.name) for one in targets]
+        if isinstance(values[0], tuple):
+            stacked[field.name] = tuple(_stack(parts) for parts in zip(*values, strict=True))
+        else:
+            stacked[field.name] = _stack(values)
+    return type(targets[0])(**stacked)
+
+
+def map_targets(function: Callable[[Tensor], Tensor], targets: Any) -> Any:
+    """Return the codec's dataclass with `function` applied to every tensor."""
+    mapped: dict[str, Tensor | tuple[Tensor, ...]] = {}
+    for field in dataclasses.fields(targets):
+        value = getattr(targets, field.name)
+        if isinstance(value, tuple):
+            mapped[field.name] = tuple(function(tensor) for tensor in value)
+        else:
+            mapped[field.name] = function(value)
+    return type(targets)(**mapped)
+
+
+def steps_per_epoch(epoch_samples: int, sources: Sequence[Source], samples_per_step: int) -> int:
+    """Return the updates of one epoch; `epoch_samples` 0 = as many as the sources hold together."""
+    return max(1, math.ceil((epoch_samples or sum(len(source) for source in sources)) / samples_per_step))
+
+
+def _stack(arrays: Sequence[np.ndarray]) -> Tensor:
+    return torch.from_numpy(np.stack(arrays))
+
+
+def _prepare_worker(worker: int) -> None:
+    """Leave signals to the main process and the other cores to the other workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    cv2.setNumThreads(0)

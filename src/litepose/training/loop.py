@@ -1,0 +1,323 @@
+"""The training loop: pictures, loss, update, averages, log, evaluation, checkpoints; one process on one device.
+
+A run folder holds recipe.toml (resolved), log.jsonl, checkpoint.pt (to resume), last.safetensors and
+best.safetensors (averaged weights with their spec: what `predict`, `eval` and `export` open).
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+
+from litepose import checkpoints
+from litepose.errors import SettingError, TrainingError
+from litepose.losses import AELoss
+from litepose.spec import PoseSpec
+from litepose.training.data import Batch, TrainingSamples, batches, steps_per_epoch
+from litepose.training.log import RunLog, describe
+from litepose.training.optim import AveragedWeights, learning_rate, make_optimizer, set_learning_rate
+from litepose.training.recipe import Recipe
+from litepose.training.sources import open_sources, open_validation
+from litepose.training.start import check_same_recipe, load_matching, make_spec
+from litepose.training.state import TrainingState, has_checkpoint, load_checkpoint, save_checkpoint
+from litepose.training.stop import StopOnSignal
+from litepose.training.validate import Validation
+
+Evaluate = Callable[[nn.Module], Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How a training ended.
+
+    finished: False where a signal stopped it. best: None where nothing was evaluated. metrics: of the last evaluation.
+    """
+
+    finished: bool
+    step: int
+    last: Path
+    best: Path | None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Run:
+    """One training, set up: all that stays, and the state that changes."""
+
+    recipe: Recipe
+    folder: Path
+    device: torch.device
+    spec: PoseSpec
+    loss: AELoss
+    evaluate: Evaluate | None
+    samples: TrainingSamples
+    state: TrainingState
+    steps_per_epoch: int
+    rank: int
+    world: int
+
+    @property
+    def total_steps(self) -> int:
+        return self.recipe.run.epochs * self.steps_per_epoch
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield the batches of the steps that are left."""
+        run = self.recipe.run
+        return batches(
+            self.samples, first_step=self.state.step, last_step=self.total_steps,
+            batch=run.batch, workers=run.workers, rank=self.rank, world=self.world,
+        )  # fmt: skip
+
+    def work(self, step: int) -> float:
+        """Return the input pixels of all steps before `step`, as a measure of time: sizes grow on the way."""
+        starts = [math.ceil(entry.from_share * self.total_steps) for entry in self.recipe.run.size_schedule] or [0]
+        total = 0.0
+        for start, end in zip(starts, [*starts[1:], self.total_steps], strict=True):
+            width, height = self.recipe.size_at(start / self.total_steps)
+            total += max(0, min(step, end) - start) * width * height
+        return total
+
+
+def train(
+    recipe: Recipe,
+    folder: str | Path,
+    *,
+    resume: bool = False,
+    start_from: str | Path | None = None,
+    device: str = "cpu",
+    evaluate: Evaluate | None = None,
+    console: Console | None = None,
+    rank: int = 0,
+    world: int = 1,
+) -> TrainingResult:
+    """Train what the recipe says into the run folder.
+
+    resume: go on from the folder's checkpoint. start_from: a checkpoint whose fitting weights are taken over.
+    evaluate: network -> metrics; "AP", or else the lowest "loss", says which weights are best. Default: on the
+        recipe's validation data, with the decoder of inference.
+    rank, world: this process's part of each step's samples.
+    Raises RecipeError, SettingError, AnnotationError, CheckpointError, TrainingError.
+    """
+    run, notes = set_up(
+        recipe, Path(folder), resume=resume, start_from=start_from, device=device, evaluate=evaluate,
+        rank=rank, world=world,
+    )  # fmt: skip
+    run.folder.mkdir(parents=True, exist_ok=True)
+    (run.folder / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
+    step = run.state.step
+    log = RunLog(run.folder, work=run.work(run.total_steps), done=run.work(step), step=step, console=console)
+    with log, StopOnSignal() as stop:
+        for note in notes:
+            log.say(note)
+        return _go_on(run, log, stop)
+
+
+def set_up(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    resume: bool,
+    start_from: str | Path | None,
+    device: str,
+    evaluate: Evaluate | None,
+    rank: int,
+    world: int,
+) -> tuple[Run, list[str]]:
+    """Build everything that a training needs; return it with notes for the user. See `train`."""
+    if has_checkpoint(folder) and not resume:
+        raise SettingError(f"{folder} already holds a training. Add --resume to go on with it, or choose another -o.")
+    saved = load_checkpoint(folder) if resume else None
+    if saved is not None:
+        check_same_recipe(recipe, saved["recipe"])
+    sources, weights = open_sources(recipe)
+    spec = make_spec(recipe, [source.name for source in sources])
+    loss = AELoss(**recipe.loss.model_dump())
+    place = _device(device)
+
+    if recipe.run.threads:
+        torch.set_num_threads(recipe.run.threads)
+    torch.manual_seed(recipe.run.seed)
+    network = checkpoints.build_network(spec)
+    notes = [] if start_from is None or saved is not None else _taken_over(network, start_from)
+    layout = torch.channels_last if recipe.run.channels_last else torch.contiguous_format
+    network = network.to(device=place, memory_format=layout).train()  # type: ignore[call-overload]
+    state = TrainingState(
+        network, make_optimizer(network, recipe.optim), AveragedWeights(network, recipe.optim.ema_decay)
+    )
+    if saved is not None:
+        state.from_checkpoint(saved)
+        notes.append(f"Going on after step {state.step}.")
+    validation = open_validation(recipe) if evaluate is None else None
+    if validation is not None and recipe.data.validation is not None:
+        evaluate = Validation(validation, spec, loss, device=device, limit=recipe.data.validation.limit)
+
+    samples_per_step = recipe.run.batch * world
+    per_epoch = steps_per_epoch(recipe.run.epoch_samples, sources, samples_per_step)
+    samples = TrainingSamples(
+        sources, weights, codec=spec.codec, size_at=recipe.size_at, samples_per_step=samples_per_step,
+        total=recipe.run.epochs * per_epoch * samples_per_step, seed=recipe.run.seed,
+    )  # fmt: skip
+    return Run(recipe, folder, place, spec, loss, evaluate, samples, state, per_epoch, rank, world), notes
+
+
+def update(run: Run, batch: Batch) -> dict[str, float] | None:
+    """Do one step of the optimizer; return the loss parts and "grad_norm", or None where a number was not finite.
+
+    After such a step weights, averages and BN statistics are what they were before it.
+    """
+    state, recipe = run.state, run.recipe
+    network, optimizer = state.network, state.optimizer
+    rate = learning_rate(state.step, recipe.optim, steps_per_epoch=run.steps_per_epoch, total_steps=run.total_steps)
+    set_learning_rate(optimizer, rate)
+    buffers = list(network.buffers())
+    before = [buffer.clone() for buffer in buffers]
+
+    images = batch.normalised(run.spec.input)
+    if recipe.run.channels_last:
+        images = images.contiguous(memory_format=torch.channels_last)
+    with torch.autocast(run.device.type, torch.bfloat16, enabled=recipe.run.precision == "bf16"):
+        parts = run.loss(network(images), batch.targets)
+    parts["total"].backward()
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    norm = nn.utils.clip_grad_norm_(parameters, recipe.optim.clip_norm or math.inf)
+
+    values = _as_floats({**parts, "grad_norm": norm})
+    finite = all(math.isfinite(value) for value in values.values())
+    if finite:
+        optimizer.step()
+        state.average.update(network)
+    else:
+        for buffer, old in zip(buffers, before, strict=True):
+            buffer.copy_(old)
+    optimizer.zero_grad(set_to_none=True)
+    return values if finite else None
+
+
+def _go_on(run: Run, log: RunLog, stop: StopOnSignal) -> TrainingResult:
+    """Do the steps that are left, or those until a signal comes."""
+    state, limits = run.state, run.recipe.run
+    metrics: Mapping[str, float] = {}
+    saved_at, clock = time.monotonic(), _Clock(state.step)
+    for batch in run.batches():
+        values = update(run, batch.to(run.device))
+        state.step += 1
+        _count(run, values)
+        done = state.step == run.total_steps
+        if state.step % limits.log_steps == 0 or done:
+            _log(run, log, clock)
+        epoch, rest = divmod(state.step, run.steps_per_epoch)
+        if rest == 0 and (done or (limits.evaluate_epochs and epoch % limits.evaluate_epochs == 0)):
+            metrics = _judge(run, log)
+            clock.restart()
+        if rest == 0 or stop.asked or time.monotonic() - saved_at > 60 * limits.checkpoint_minutes:
+            save_checkpoint(run.folder, state, run.recipe.to_toml())
+            saved_at = time.monotonic()
+        if stop.asked and not done:
+            break
+    last = _keep(run, "last", metrics)
+    best = run.folder / "best.safetensors"
+    return TrainingResult(state.step == run.total_steps, state.step, last, best if best.exists() else None, metrics)
+
+
+def _count(run: Run, values: Mapping[str, float] | None) -> None:
+    """Add a step's values to the running sums, or stop after too many steps without any."""
+    state, limit = run.state, run.recipe.run.bad_steps
+    if values is not None:
+        state.bad_steps = 0
+        state.count(values)
+        return
+    state.bad_steps += 1
+    state.skipped += 1
+    if state.bad_steps >= limit:
+        raise TrainingError(
+            f"The loss or its gradient was not finite in {limit} steps in a row, the last being step {state.step}. "
+            f"The weights before them are in {run.folder}. Lower optim.lr, set optim.clip_norm, or train in fp32."
+        )
+
+
+def _log(run: Run, log: RunLog, clock: _Clock) -> None:
+    """Write the means since the last record."""
+    state, recipe = run.state, run.recipe
+    means = state.take_means()
+    rate = learning_rate(state.step - 1, recipe.optim, steps_per_epoch=run.steps_per_epoch, total_steps=run.total_steps)
+    seen = state.step * recipe.run.batch * run.world
+    speed = clock.steps_per_second(state.step) * recipe.run.batch * run.world
+    size = recipe.size_at((state.step - 1) / run.total_steps)
+    record = {"epoch": state.step / run.steps_per_epoch, "samples": seen, "lr": rate, "size": list(size), **means}
+    log.record("train", state.step, {**record, "skipped": state.skipped, "pictures_per_s": speed})
+    shown = {name: value for name, value in means.items() if name != "grad_norm"}
+    log.progress(
+        run.work(state.step), f"step {state.step}/{run.total_steps}  {describe(shown)}  {speed:.1f} pictures/s"
+    )
+
+
+def _judge(run: Run, log: RunLog) -> Mapping[str, float]:
+    """Evaluate the averaged weights; keep them as last, and as best where they are."""
+    metrics: Mapping[str, float] = {}
+    if run.evaluate is not None:
+        network = copy.deepcopy(run.state.network)
+        network.load_state_dict(run.state.average.state)
+        metrics = run.evaluate(network.eval())
+        log.record("validation", run.state.step, dict(metrics))
+        log.say(f"step {run.state.step}: {describe(metrics)}")
+        value = metrics["AP"] if "AP" in metrics else -metrics["loss"]
+        if math.isfinite(value) and (run.state.best is None or value > run.state.best):
+            run.state.best = value
+            _keep(run, "best", metrics)
+    _keep(run, "last", metrics)
+    return metrics
+
+
+def _keep(run: Run, name: str, metrics: Mapping[str, float]) -> Path:
+    """Write the averaged weights with their spec."""
+    seen = run.state.step * run.recipe.run.batch * run.world
+    spec = run.spec.with_provenance(step=run.state.step, samples_seen=seen, metrics=dict(metrics))
+    return checkpoints.save(run.folder / f"{name}.safetensors", run.state.average.state, spec)
+
+
+class _Clock:
+    """Steps per second since the last question."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+        self.restart()
+
+    def restart(self) -> None:
+        """Leave the time until now (an evaluation) out."""
+        self.time = time.monotonic()
+
+    def steps_per_second(self, step: int) -> float:
+        now = time.monotonic()
+        speed = (step - self.step) / max(now - self.time, 1e-9)
+        self.step, self.time = step, now
+        return speed
+
+
+def _as_floats(values: Mapping[str, Tensor]) -> dict[str, float]:
+    """Return scalars as numbers with one transfer from the device."""
+    numbers = torch.stack([value.detach().float() for value in values.values()]).tolist()
+    return dict(zip(values, numbers, strict=True))
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise SettingError(f"--device {name}: PyTorch cannot compute there ({error}). Possible here: cpu.") from error
+    return device
+
+
+def _taken_over(network: nn.Module, path: str | Path) -> list[str]:
+    left_out = load_matching(network, path)
+    total = len(network.state_dict())
+    note = f"{total - len(left_out)} of {total} tensors taken over from {path}."
+    return [note] + ([f"Fresh, because name or shape differ: {', '.join(left_out)}."] if left_out else [])

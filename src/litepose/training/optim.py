@@ -1,0 +1,85 @@
+"""How the weights move: parameter groups, the learning rate of a step, averaged weights.
+
+Warm-up as in mmcv 1.x (linear from a ratio of the rate), steps as in torch's MultiStepLR over epochs; averaging with
+a warm-up as in timm's ModelEmaV3, buffers (BN statistics) included.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from litepose.training.recipe import OptimSection
+
+
+def make_optimizer(network: nn.Module, optim: OptimSection) -> torch.optim.Optimizer:
+    """Return the recipe's optimizer; norms and biases (all tensors of one axis) decay never."""
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": optim.weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    return kinds[optim.name]([group for group in groups if group["params"]], lr=optim.lr)
+
+
+def learning_rate(step: int, optim: OptimSection, *, steps_per_epoch: int, total_steps: int) -> float:
+    """Return the rate of the update with this 0-based number; it depends on nothing else."""
+    if optim.schedule == "cosine":
+        start = min(optim.warmup_steps, total_steps)
+        share = max(0, step - start) / max(1, total_steps - start)
+        rate = optim.final_share + (1 - optim.final_share) * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+    else:
+        passed = sum(step >= epoch * steps_per_epoch for epoch in optim.step_epochs)
+        rate = optim.step_factor**passed
+    if step < optim.warmup_steps:
+        rate *= 1 - (1 - step / optim.warmup_steps) * (1 - optim.warmup_from)
+    return optim.lr * rate
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Use this rate for the next update of every group."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+class AveragedWeights:
+    """An exponential moving average of a network's whole state.
+
+    state: name -> tensor, as a state dict; integer buffers are the network's latest.
+    updates: how many were averaged; the decay of update t is min(decay, (1 + t) / (10 + t)), so that an early average
+        forgets the random start.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.updates = 0
+        self.state = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, network: nn.Module) -> None:
+        """Take in the network's present state."""
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates)) if self.decay else 0.0
+        self.updates += 1
+        averages: list[Tensor] = []
+        values: list[Tensor] = []
+        for name, tensor in network.state_dict().items():
+            if tensor.is_floating_point():
+                averages.append(self.state[name])
+                values.append(tensor)
+            else:
+                self.state[name].copy_(tensor)
+        torch._foreach_lerp_(averages, values, 1 - decay)
+
+    def to_checkpoint(self) -> dict[str, object]:
+        """Return what `from_checkpoint` needs."""
+        return {"updates": self.updates, "state": self.state}
+
+    def from_checkpoint(self, saved: Mapping[str, object]) -> None:
+        """Go on where `to_checkpoint` was called."""
+        self.updates = int(saved["updates"])  # type: ignore[call-overload]
+        for name, tensor in saved["state"].items():  # type: ignore[attr-defined]
+            self.state[name].copy_(tensor)

@@ -1,0 +1,280 @@
+"""A recipe: the numbers of one experiment, as one complete TOML file without inheritance.
+
+Every key is checked: an unknown one is an error that names the file, the key and the nearest known one. The keys of
+[codec], [augment.*] and a data entry's own settings belong to the classes they are for, which check them when built.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from litepose.errors import RecipeError, nearest_name
+from litepose.training.toml import to_toml
+
+Size = tuple[PositiveInt, PositiveInt]
+Settings = dict[str, Any]  # keyword arguments of the class that the section is for
+
+
+class _Section(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelSection(_Section):
+    """The network. arch: JSON file of an architecture. settings: further keyword arguments of `models.build`."""
+
+    name: str
+    skeleton: str
+    size: Size
+    arch: str | None = None
+    settings: Settings = {}
+
+
+class LossSection(_Section):
+    """The fields of `losses.AELoss`."""
+
+    push: Literal["exp", "max"]
+    heatmap_factors: tuple[NonNegativeFloat, ...]
+    push_factor: NonNegativeFloat
+    pull_factor: NonNegativeFloat
+    foreground_weight: NonNegativeFloat
+
+
+class TrainEntry(_Section):
+    """One source of training samples.
+
+    source, images: what `datasets.open_dataset` takes; paths are relative to data.root.
+    weight: share of the draws, over the sum of all weights.
+    other_people, missing_unlabelled: see `datasets.coco.CocoDataset`.
+    geometric, photometric: keys of [augment] that differ for this source.
+    composite: settings of `datasets.composite`; its presence pastes this source's people onto other pictures.
+    """
+
+    source: str
+    images: str | None = None
+    weight: PositiveFloat
+    other_people: str | None = None
+    missing_unlabelled: bool = False
+    geometric: Settings = {}
+    photometric: Settings = {}
+    composite: Settings | None = None
+
+
+class ValidationEntry(_Section):
+    """The pictures on which the weights are judged, never trained on. limit: only the first so many; 0 = all."""
+
+    source: str
+    images: str | None = None
+    limit: NonNegativeInt = 0
+
+
+class DataSection(_Section):
+    """Where the pictures are. root: a folder, relative to where the command runs."""
+
+    root: str
+    train: tuple[TrainEntry, ...] = Field(min_length=1)
+    validation: ValidationEntry | None = None
+
+
+class AugmentSection(_Section):
+    """Settings of `transforms.RandomWarp` and `transforms.Photometric`."""
+
+    geometric: Settings
+    photometric: Settings
+
+
+class OptimSection(_Section):
+    """How the weights move.
+
+    warmup_steps, warmup_from: linear from that share of lr.
+    schedule: "steps" = times step_factor at each of step_epochs; "cosine" = down to final_share of lr at the end.
+    clip_norm: of the whole gradient; 0 = none. ema_decay: of the averaged weights that are judged and kept; 0 = none.
+    """
+
+    name: Literal["adam", "adamw"]
+    lr: PositiveFloat
+    weight_decay: NonNegativeFloat
+    warmup_steps: NonNegativeInt
+    warmup_from: NonNegativeFloat
+    schedule: Literal["steps", "cosine"]
+    step_epochs: tuple[PositiveInt, ...] = ()
+    step_factor: PositiveFloat = 0.1
+    final_share: NonNegativeFloat = 0.0
+    clip_norm: NonNegativeFloat
+    ema_decay: float = Field(ge=0, lt=1)
+
+
+class SizeFrom(_Section):
+    """From this share of the run on, the network sees this input size."""
+
+    from_share: float = Field(ge=0, lt=1)
+    size: Size
+
+
+class RunSection(_Section):
+    """How long, how large, how often.
+
+    epoch_samples: pictures in an epoch; 0 = as many as the sources hold together.
+    workers: processes that prepare pictures; they change the speed, never the samples. threads: of torch; 0 = all.
+    evaluate_epochs: between evaluations; 0 = only at the end. bad_steps: that many non-finite steps in a row end it.
+    """
+
+    epochs: PositiveInt
+    epoch_samples: NonNegativeInt
+    batch: PositiveInt
+    workers: NonNegativeInt
+    threads: NonNegativeInt
+    seed: NonNegativeInt
+    precision: Literal["fp32", "bf16"]
+    channels_last: bool
+    log_steps: PositiveInt
+    evaluate_epochs: NonNegativeInt
+    checkpoint_minutes: PositiveFloat
+    bad_steps: PositiveInt
+    size_schedule: tuple[SizeFrom, ...] = ()
+
+    @pydantic.field_validator("size_schedule")
+    @classmethod
+    def _ascending(cls, schedule: tuple[SizeFrom, ...]) -> tuple[SizeFrom, ...]:
+        shares = [entry.from_share for entry in schedule]
+        if shares and (shares[0] != 0 or shares != sorted(set(shares))):
+            raise ValueError(f"from_share must start at 0 and rise; found {shares}")
+        return schedule
+
+
+class Recipe(_Section):
+    """One experiment."""
+
+    model: ModelSection
+    codec: Settings
+    loss: LossSection
+    data: DataSection
+    augment: AugmentSection
+    optim: OptimSection
+    run: RunSection
+
+    def to_toml(self) -> str:
+        """Return the recipe as TOML text that `load_recipe` reads back."""
+        return to_toml(self.model_dump(mode="json", exclude_none=True))
+
+    def size_at(self, share: float) -> tuple[int, int]:
+        """Return the input size (w, h) at this share of the run."""
+        sizes = [entry.size for entry in self.run.size_schedule if entry.from_share <= share]
+        return sizes[-1] if sizes else self.model.size
+
+    def with_data(self, sources: Iterable[str]) -> Recipe:
+        """Return the recipe with other training data, each source with the same weight."""
+        entries = tuple(
+            TrainEntry(source=source if source.startswith("synthetic") else str(Path(source).absolute()), weight=1)
+            for source in sources
+        )
+        return self.model_copy(update={"data": self.data.model_copy(update={"train": entries})})
+
+
+def recipe_names() -> list[str]:
+    """Return the names of the recipes that come with the package, sorted."""
+    folder = resources.files("litepose.recipes")
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def load_recipe(name_or_path: str | Path, changes: Iterable[str] = ()) -> Recipe:
+    """Read a recipe of the package by name, or a .toml file; `changes` are texts like "optim.lr=2e-3".
+
+    Raises RecipeError.
+    """
+    text, label = _read(str(name_or_path))
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"Recipe {label} is no TOML: {error}. Correct that line.") from error
+    for change in changes:
+        set_key(data, change)
+    return parse_recipe(data, label)
+
+
+def parse_recipe(data: Mapping[str, Any], label: str) -> Recipe:
+    """Check a recipe's mapping; `label` names its file in errors. Raises RecipeError."""
+    try:
+        return Recipe.model_validate(data)
+    except pydantic.ValidationError as error:
+        lines = [_explain(dict(one)) for one in error.errors()]
+        raise RecipeError(f"Recipe {label}: " + "\n  ".join(lines)) from error
+
+
+def set_key(data: dict[str, Any], change: str) -> None:
+    """Apply one "section.key=value" in place, the value read as TOML (a bare word is text). Raises RecipeError."""
+    path, equals, value = change.partition("=")
+    keys = path.strip().split(".")
+    if not equals or not all(keys):
+        raise RecipeError(f"--set wants section.key=value; found {change!r}. Write for instance optim.lr=2e-3.")
+    *sections, last = keys
+    place: Any = data
+    for key in sections:
+        place = _step_into(place, key, change)
+    if isinstance(place, list):
+        place[_position(place, last, change)] = _toml_value(value)
+    else:
+        place[last] = _toml_value(value)
+
+
+def _step_into(place: Any, key: str, change: str) -> Any:
+    if isinstance(place, list):
+        return place[_position(place, key, change)]
+    if not isinstance(place.setdefault(key, {}), dict | list):
+        raise RecipeError(f"--set {change}: {key!r} is a value, not a section. Set it as a whole.")
+    return place[key]
+
+
+def _position(entries: list[Any], key: str, change: str) -> int:
+    if not key.isdigit() or int(key) >= len(entries):
+        raise RecipeError(f"--set {change}: {key!r} is no entry of a list of {len(entries)}. Count from 0.")
+    return int(key)
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text.strip()
+
+
+def _read(name: str) -> tuple[str, str]:
+    if name.endswith(".toml"):
+        try:
+            return Path(name).read_text(encoding="utf-8"), name
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecipeError(f"Recipe {name} cannot be read: {error}. Give the path of a TOML file.") from error
+    if name not in recipe_names():
+        raise RecipeError(f"No recipe {name!r}. {nearest_name(name, recipe_names())} Or give the path of a .toml file.")
+    return (resources.files("litepose.recipes") / f"{name}.toml").read_text(encoding="utf-8"), repr(name)
+
+
+def _explain(error: dict[str, Any]) -> str:
+    """Return one pydantic error as a sentence with the key's full path."""
+    path = [str(part) for part in error["loc"]]
+    where = ".".join(path)
+    if error["type"] == "extra_forbidden":
+        return f"unknown key {where}. {nearest_name(path[-1], _known_keys(path[:-1]))}"
+    if error["type"] == "missing":
+        return f"{where} is missing. A recipe states every number; add it."
+    return f"{where} = {error['input']!r} is impossible: {error['msg']}. Correct it."
+
+
+def _known_keys(path: list[str]) -> list[str]:
+    section: type[pydantic.BaseModel] = Recipe
+    for key in path:
+        if not key.isdigit():
+            section = _section_type(section.model_fields[key].annotation)
+    return list(section.model_fields)
+
+
+def _section_type(annotation: Any) -> type[pydantic.BaseModel]:
+    """Return the section inside an annotation like `tuple[TrainEntry, ...]` or `ValidationEntry | None`."""
+    candidates = (annotation, *getattr(annotation, "__args__", ()))
+    return next(one for one in candidates if isinstance(one, type) and issubclass(one, pydantic.BaseModel))

@@ -1,0 +1,105 @@
+"""Where a training starts: the spec of its weights, and weights taken over from another checkpoint."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from litepose import __version__, checkpoints
+from litepose.codecs import codec_from_json
+from litepose.errors import CheckpointError, RecipeError, SettingError, SpecError
+from litepose.skeleton import load_skeleton
+from litepose.spec import PoseSpec
+from litepose.training.recipe import Recipe
+
+# What a resumed run may do differently: nothing of it changes the weights.
+FREE_TO_CHANGE = {
+    "run.workers", "run.checkpoint_minutes", "data.root", "data.validation.source", "data.validation.images",
+}  # fmt: skip
+
+
+def make_spec(recipe: Recipe, data: Sequence[str] = ()) -> PoseSpec:
+    """Return the spec of the weights that this recipe trains. data: the names of the training sets.
+
+    Raises RecipeError, ModelError, SkeletonError, InputSizeError.
+    """
+    try:
+        codec = codec_from_json(recipe.codec)
+    except SpecError as error:
+        raise RecipeError(f"The recipe's [codec]: {error}") from error
+    model = recipe.model
+    spec = checkpoints.default_spec(
+        model.name,
+        load_skeleton(model.skeleton),
+        size=model.size,
+        codec=codec,
+        arch=None if model.arch is None else _read_arch(model.arch),
+        **model.settings,
+    )
+    if len(recipe.loss.heatmap_factors) != len(spec.outputs):
+        raise RecipeError(
+            f"The recipe's [loss] heatmap_factors has {len(recipe.loss.heatmap_factors)} numbers; {model.name} has "
+            f"{len(spec.outputs)} outputs. Give one factor for each output."
+        )
+    settings = recipe.model_dump(mode="json", exclude_none=True)
+    return spec.with_provenance(
+        source="trained",
+        litepose_version=__version__,
+        torch_version=torch.__version__,
+        data=list(data),
+        recipe=settings,
+    )
+
+
+def load_matching(network: nn.Module, path: str | Path) -> list[str]:
+    """Copy the weights of a checkpoint by name where their shape fits; return the names of the others.
+
+    Raises CheckpointError where nothing fits.
+    """
+    state, _ = checkpoints.load(path)
+    own = network.state_dict()
+    fitting = {name: tensor for name, tensor in state.items() if name in own and own[name].shape == tensor.shape}
+    if not any(name.endswith("weight") for name in fitting):
+        raise CheckpointError(
+            f"--from {path}: none of its {len(state)} tensors fits this network's {len(own)} by name and shape. "
+            "Take a checkpoint of the same model family, or start without --from."
+        )
+    network.load_state_dict(fitting, strict=False)
+    return [name for name in own if name not in fitting]
+
+
+def check_same_recipe(recipe: Recipe, saved: str) -> None:
+    """Raise SettingError where a resumed run would not be the run that was begun. saved: its recipe as TOML."""
+    before, now = _flat(tomllib.loads(saved)), _flat(tomllib.loads(recipe.to_toml()))
+    changed = [key for key in sorted({*before, *now} - FREE_TO_CHANGE) if before.get(key, None) != now.get(key, None)]
+    if changed:
+        lines = "; ".join(f"{key}: {before.get(key, 'absent')} -> {now.get(key, 'absent')}" for key in changed)
+        raise SettingError(
+            f"--resume goes on with the same recipe, and this one differs: {lines}. Use the run's own recipe.toml, or "
+            "begin a new run with --from last.safetensors."
+        )
+
+
+def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings as one with dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in data.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _read_arch(path: str) -> dict[str, Any]:
+    try:
+        arch: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+        return arch
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"The recipe's model.arch {path} cannot be read: {error}. Give a JSON file.") from error
