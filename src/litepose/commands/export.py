@@ -1,0 +1,42 @@
+"""Write a checkpoint as a model file that runs without PyTorch; kept only if it computes the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from litepose.commands.options import SizeOption, parse_size
+
+
+def run(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint (.safetensors).")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The .onnx file to write.")],
+    size: SizeOption = None,
+    dynamic: Annotated[
+        bool, typer.Option("--dynamic", help="Any batch and picture size (the resize rule short_side needs it).")
+    ] = False,
+    half_weights: Annotated[
+        bool, typer.Option("--half-weights", help="Store weights in half precision: half the file, same speed.")
+    ] = False,
+    opset: Annotated[int, typer.Option("--opset", help="ONNX operator set, 17 to 20.")] = 17,
+) -> None:
+    from litepose.errors import MissingPackageError
+
+    try:
+        from litepose.checkpoints import load_network
+        from litepose.export import export_onnx
+    except ImportError as error:
+        raise MissingPackageError("Export needs PyTorch. Install it: pip install 'litepose[train]'") from error
+
+    network, spec = load_network(checkpoint)
+    report = export_onnx(
+        network, spec, output,
+        size=parse_size(size), dynamic=dynamic, half_weights=half_weights, opset=opset,
+        on_checked=lambda report: print(
+            f"against the checkpoint: max error {report.max_error:.3g}, mean {report.mean_error:.3g} "
+            f"(largest output {report.largest:.3g}, allowed {report.allowed:.3g})"
+        ),
+    )  # fmt: skip
+    print(f"{report.path}: {report.num_bytes / 1e6:.2f} MB")
