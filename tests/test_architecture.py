@@ -58,7 +58,8 @@ TABLE = {
     "checkpoints": ["models*", "spec", "skeleton", "codecs", "geometry", "files", "importing"],
     "importing": ["models*", "spec", "skeleton"],
     "counting": ["models*", "spec", "geometry"],
-    "export": ["models*", "spec", "runtimes*", "checkpoints", "geometry", "files"],
+    "export": ["models*", "spec", "runtimes*", "checkpoints", "counting", "predictor", "geometry", "files"],
+    "writers": [*FORMATS, *PICTURES],
     "benchmark": [*FORMATS, *PICTURES, "predictor", "runtimes*"],
 }
 # These may import everything but commands and web.
