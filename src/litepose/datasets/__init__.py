@@ -81,9 +81,9 @@ def default_images(path: Path) -> Path:
 
 
 def _open_synthetic(options: str, skeleton: Skeleton | None) -> Dataset:
-    from litepose.datasets.synthetic import open_synthetic
+    from litepose.datasets.synthetic import from_options
 
-    return open_synthetic(options, skeleton=skeleton)
+    return from_options(options, skeleton)
 
 
 def _on(dataset: Dataset, skeleton: Skeleton | None) -> Dataset:
