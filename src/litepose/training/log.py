@@ -66,7 +66,9 @@ class RunLog:
             self._bar.update(self._task, completed=done, description=text)
         elif self._console is not None and time.monotonic() - self._line_at > LINE_SECONDS:
             self._line_at = time.monotonic()
-            self._console.print(f"{100 * done / self._work:5.1f} %  {text}  {self._left(done)} left", highlight=False)
+            self._console.print(
+                f"{100 * done / self._work:5.1f} %  {text}  {self._left(done)} left", highlight=False, soft_wrap=True
+            )
 
     def say(self, text: str) -> None:
         """Print one line."""

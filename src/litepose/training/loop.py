@@ -101,8 +101,8 @@ def train(
     """Train what the recipe says into the run folder.
 
     resume: go on from the folder's checkpoint. start_from: a checkpoint whose fitting weights are taken over.
-    evaluate: network -> metrics; "AP", or else the lowest "loss", says which weights are best. Default: on the
-        recipe's validation data, with the decoder of inference.
+    evaluate: network -> metrics with "loss"; the highest "AP", then the lowest "loss" says which weights are best.
+        Default: on the recipe's validation data, with the decoder of inference.
     rank, world: this process's part of each step's samples.
     Raises RecipeError, SettingError, AnnotationError, CheckpointError, TrainingError.
     """
@@ -268,8 +268,8 @@ def _judge(run: Run, log: RunLog) -> Mapping[str, float]:
         metrics = run.evaluate(network.eval())
         log.record("validation", run.state.step, dict(metrics))
         log.say(f"step {run.state.step}: {describe(metrics)}")
-        value = metrics["AP"] if "AP" in metrics else -metrics["loss"]
-        if math.isfinite(value) and (run.state.best is None or value > run.state.best):
+        value = (metrics.get("AP", 0.0), -metrics["loss"])
+        if math.isfinite(sum(value)) and (run.state.best is None or value > run.state.best):
             run.state.best = value
             _keep(run, "best", metrics)
     _keep(run, "last", metrics)

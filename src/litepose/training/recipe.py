@@ -20,6 +20,7 @@ from litepose.training.toml import to_toml
 
 Size = tuple[PositiveInt, PositiveInt]
 Settings = dict[str, Any]  # keyword arguments of the class that the section is for
+COMPOSITES, SYNTHETIC = "composites", "synthetic"
 
 
 class _Section(pydantic.BaseModel):
@@ -46,31 +47,46 @@ class LossSection(_Section):
     foreground_weight: NonNegativeFloat
 
 
-class TrainEntry(_Section):
-    """One source of training samples.
-
-    source, images: what `datasets.open_dataset` takes; paths are relative to data.root.
-    weight: share of the draws, over the sum of all weights.
-    other_people, missing_unlabelled: see `datasets.coco.CocoDataset`.
-    geometric, photometric: keys of [augment] that differ for this source.
-    composite: settings of `datasets.composite`; its presence pastes this source's people onto other pictures.
-    """
+class SetEntry(_Section):
+    """One set of annotated pictures: what `datasets.open_dataset` takes, paths relative to data.root."""
 
     source: str
     images: str | None = None
-    weight: PositiveFloat
     other_people: str | None = None
     missing_unlabelled: bool = False
+
+
+class TrainEntry(SetEntry):
+    """One source of training samples: a set, or `source = "composites"` with the sets it is put together from.
+
+    weight: share of the draws, over the sum of all weights.
+    geometric, photometric: keys of [augment] that differ for this source.
+    people, canvases, composites: the arguments of `datasets.composite.Composites`.
+    """
+
+    weight: PositiveFloat
     geometric: Settings = {}
     photometric: Settings = {}
-    composite: Settings | None = None
+    people: tuple[SetEntry, ...] = ()
+    canvases: tuple[SetEntry, ...] = ()
+    composites: Settings = {}
+
+    @pydantic.model_validator(mode="after")
+    def _whole(self) -> TrainEntry:
+        parts = bool(self.people), bool(self.canvases)
+        if parts != (self.source == COMPOSITES,) * 2 or (self.composites and not self.people):
+            raise ValueError(f"people, canvases and composites belong to source = {COMPOSITES!r}, and to it only")
+        return self
+
+    @property
+    def sets(self) -> tuple[SetEntry, ...]:
+        """The sets whose files are needed."""
+        return (*self.people, *self.canvases) if self.source == COMPOSITES else (self,)
 
 
-class ValidationEntry(_Section):
+class ValidationEntry(SetEntry):
     """The pictures on which the weights are judged, never trained on. limit: only the first so many; 0 = all."""
 
-    source: str
-    images: str | None = None
     limit: NonNegativeInt = 0
 
 
@@ -171,15 +187,20 @@ class Recipe(_Section):
     def with_data(self, sources: Iterable[str]) -> Recipe:
         """Return the recipe with other training data, each source with the same weight."""
         entries = tuple(
-            TrainEntry(source=source if source.startswith("synthetic") else str(Path(source).absolute()), weight=1)
+            TrainEntry(source=source if is_synthetic(source) else str(Path(source).absolute()), weight=1)
             for source in sources
         )
         return self.model_copy(update={"data": self.data.model_copy(update={"train": entries})})
 
 
+def is_synthetic(source: str) -> bool:
+    """Return whether a source is drawn by litepose instead of lying on disk."""
+    return source == SYNTHETIC or source.startswith(SYNTHETIC + ":")
+
+
 def recipe_names() -> list[str]:
     """Return the names of the recipes that come with the package, sorted."""
-    folder = resources.files("litepose.recipes")
+    folder = resources.files("litepose") / "recipes"
     return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
 
 
@@ -252,7 +273,7 @@ def _read(name: str) -> tuple[str, str]:
             raise RecipeError(f"Recipe {name} cannot be read: {error}. Give the path of a TOML file.") from error
     if name not in recipe_names():
         raise RecipeError(f"No recipe {name!r}. {nearest_name(name, recipe_names())} Or give the path of a .toml file.")
-    return (resources.files("litepose.recipes") / f"{name}.toml").read_text(encoding="utf-8"), repr(name)
+    return (resources.files("litepose") / "recipes" / f"{name}.toml").read_text(encoding="utf-8"), repr(name)
 
 
 def _explain(error: dict[str, Any]) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
+import inspect
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,9 @@ from litepose.datasets import Dataset, SkipUnreadable, open_dataset
 from litepose.errors import AnnotationError, RecipeError, nearest_name
 from litepose.poses import Sample
 from litepose.skeleton import Skeleton, load_skeleton
-from litepose.training.recipe import Recipe, TrainEntry, ValidationEntry
+from litepose.training.recipe import COMPOSITES, Recipe, SetEntry, TrainEntry, is_synthetic
 
-SYNTHETIC = "synthetic"
+GIVEN = {"size", "people", "canvases", "skeleton"}  # arguments that the recipe says elsewhere
 
 
 class VariedDataset:
@@ -41,12 +42,11 @@ class VariedDataset:
 
 def open_sources(recipe: Recipe) -> tuple[list[VariedDataset], list[float]]:
     """Open the training data; return the sources and their weights. Raises AnnotationError, RecipeError."""
-    skeleton = load_skeleton(recipe.model.skeleton)
-    root = Path(recipe.data.root)
     check_present(recipe)
+    skeleton = load_skeleton(recipe.model.skeleton)
     sources = [
         VariedDataset(
-            SkipUnreadable(_open_entry(entry, root, skeleton)),
+            _open_entry(entry, recipe, skeleton),
             geometric={**recipe.augment.geometric, **entry.geometric},
             photometric={**recipe.augment.photometric, **entry.photometric},
         )
@@ -61,58 +61,60 @@ def open_sources(recipe: Recipe) -> tuple[list[VariedDataset], list[float]]:
 def open_validation(recipe: Recipe) -> Dataset | None:
     """Open the validation data, if the recipe names any. Raises AnnotationError."""
     entry = recipe.data.validation
-    if entry is None:
-        return None
-    root = Path(recipe.data.root)
-    images = None if entry.images is None else root / entry.images
-    return open_dataset(path_of(entry.source, root), images=images, skeleton=load_skeleton(recipe.model.skeleton))
-
-
-def path_of(source: str, root: Path) -> str:
-    """Return where a source lies; "synthetic..." lies nowhere."""
-    return source if _is_synthetic(source) else str(root / source)
+    return None if entry is None else _open_set(entry, recipe, load_skeleton(recipe.model.skeleton))
 
 
 def check_present(recipe: Recipe) -> None:
     """Raise AnnotationError that lists all missing files at once, where there are some."""
     root = Path(recipe.data.root)
-    entries: list[TrainEntry | ValidationEntry] = [*recipe.data.train]
+    sets = [one for entry in recipe.data.train for one in entry.sets]
     if recipe.data.validation is not None:
-        entries.append(recipe.data.validation)
-    missing = [entry for entry in entries if not _is_synthetic(entry.source) and not (root / entry.source).exists()]
+        sets.append(recipe.data.validation)
+    missing = {_wanted(one, root) for one in sets if not is_synthetic(one.source) and not (root / one.source).exists()}
     if not missing:
         return
-    lines = "\n".join(f"  {_wanted(entry, root)}" for entry in missing)
-    folder = f"there is no folder {root.absolute()}" if not root.is_dir() else "these are missing"
+    where = "some of them are missing" if root.is_dir() else "there is no such folder"
     raise AnnotationError(
-        f"The recipe trains on files under {root.absolute()}, and {folder}. Needed:\n{lines}\n"
-        "Put them there, name their folder with --set data.root=FOLDER, or try --data synthetic, which needs none."
+        f"The recipe trains on files under {root.absolute()}, and {where}. Put there:\n  "
+        + "\n  ".join(sorted(missing))
+        + "\nor name their folder with --set data.root=FOLDER, or try --data synthetic, which needs none."
     )
 
 
-def _wanted(entry: TrainEntry | ValidationEntry, root: Path) -> str:
+def _wanted(entry: SetEntry, root: Path) -> str:
     pictures = root / entry.images if entry.images else (root / entry.source).parent / "images"
-    return f"{root / entry.source} (annotations; their pictures in {pictures})"
+    return f"{root / entry.source} (annotations) and its pictures, {pictures}{os.sep}"
 
 
-def _open_entry(entry: TrainEntry, root: Path, skeleton: Skeleton) -> Dataset:
-    options: dict[str, Any] = {}
-    if entry.other_people is not None:
-        options["other_people"] = root / entry.other_people
-    if entry.missing_unlabelled:
-        options["missing_unlabelled"] = True
-    images = None if entry.images is None else root / entry.images
-    return open_dataset(path_of(entry.source, root), images=images, skeleton=skeleton, **options)
+def _open_entry(entry: TrainEntry, recipe: Recipe, skeleton: Skeleton) -> Dataset:
+    if entry.source != COMPOSITES:
+        return SkipUnreadable(_open_set(entry, recipe, skeleton))
+    from litepose.datasets.composite import Composites
+
+    settings = _settings_for(Composites, entry.composites, "data.train.composites")
+    people = [_open_set(one, recipe, None, person_masks=True) for one in entry.people]
+    canvases = [_open_set(one, recipe, skeleton) for one in entry.canvases]
+    return Composites(people, canvases, skeleton=skeleton, **settings)
+
+
+def _open_set(entry: SetEntry, recipe: Recipe, skeleton: Skeleton | None, *, person_masks: bool = False) -> Dataset:
+    root = Path(recipe.data.root)
+    if is_synthetic(entry.source):
+        return open_dataset(entry.source, skeleton=skeleton)
+    return open_dataset(
+        root / entry.source,
+        images=None if entry.images is None else root / entry.images,
+        skeleton=skeleton,
+        other_people=None if entry.other_people is None else root / entry.other_people,
+        missing_unlabelled=entry.missing_unlabelled,
+        person_masks=person_masks,
+    )
 
 
 def _settings_for(kind: Any, settings: Mapping[str, Any], section: str) -> dict[str, Any]:
-    """Return the settings with lists as tuples, checked against the fields of a transform. Raises RecipeError."""
-    known = {field.name for field in dataclasses.fields(kind)} - {"size"}
+    """Return the settings with lists as tuples, checked against the arguments of a class. Raises RecipeError."""
+    known = set(inspect.signature(kind).parameters) - GIVEN
     for key in settings:
         if key not in known:
             raise RecipeError(f"The recipe's [{section}] has an unknown key {key!r}. {nearest_name(key, known)}")
     return {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
-
-
-def _is_synthetic(source: str) -> bool:
-    return source == SYNTHETIC or source.startswith(SYNTHETIC + ":")

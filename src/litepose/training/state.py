@@ -28,7 +28,7 @@ class TrainingState:
     """What changes from step to step.
 
     step: updates tried so far. bad_steps: the last ones in a row that were not finite. skipped: all of those.
-    sums, counted: loss parts summed since the last line of the log. best: the best evaluation's value so far.
+    sums, counted: loss parts summed since the last line of the log. best: (AP, -loss) of the best evaluation so far.
     """
 
     network: nn.Module
@@ -39,7 +39,7 @@ class TrainingState:
     skipped: int = 0
     sums: dict[str, float] = field(default_factory=dict)
     counted: int = 0
-    best: float | None = None
+    best: tuple[float, float] | None = None
 
     def count(self, parts: Mapping[str, float]) -> None:
         """Add one step's values to the running sums."""
