@@ -1,0 +1,47 @@
+# make demo   find people in the pictures of examples/ (no training packages needed)
+# make test   everything that should hold, in a fresh environment
+# Each environment is made once and made again when the requirements change.
+
+PYTHON ?= python3
+DEMO_ENV := .venv
+TEST_ENV := .venv-test
+DEMO_OUT := out/demo
+WORKERS ?= 2
+# One thread for each worker: two workers with all threads each are slower than one.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: demo test test-all lint clean
+
+demo: $(DEMO_ENV)/up-to-date
+	$(DEMO_ENV)/bin/litepose predict examples/astronaut.jpg examples/scene.jpg -o $(DEMO_OUT) --json $(DEMO_OUT)/people.json
+	@echo
+	@echo "The people are drawn into the pictures of $(CURDIR)/$(DEMO_OUT):"
+	@ls -1 $(DEMO_OUT)
+
+test: lint
+	$(TEST_ENV)/bin/python -m pytest -n $(WORKERS) -m "not slow" $(PYTEST_ARGS)
+
+test-all: lint
+	$(TEST_ENV)/bin/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+
+lint: $(TEST_ENV)/up-to-date
+	$(TEST_ENV)/bin/ruff check .
+	$(TEST_ENV)/bin/ruff format --check .
+	$(TEST_ENV)/bin/mypy
+
+$(DEMO_ENV)/up-to-date: pyproject.toml constraints.txt
+	$(PYTHON) -c "import sys; v = sys.version_info[:2]; sys.exit(None if v >= (3, 11) else f'litepose needs Python 3.11 or newer; $(PYTHON) is {v}. Call: make PYTHON=python3.11')"
+	$(PYTHON) -m venv --clear $(DEMO_ENV)
+	$(DEMO_ENV)/bin/python -m pip install --quiet -c constraints.txt -e .
+	@touch $@
+
+# torch first and alone: so pip takes the plain build that it finds, and nothing that follows changes it.
+$(TEST_ENV)/up-to-date: pyproject.toml constraints.txt
+	$(PYTHON) -c "import sys; v = sys.version_info[:2]; sys.exit(None if v >= (3, 11) else f'litepose needs Python 3.11 or newer; $(PYTHON) is {v}. Call: make PYTHON=python3.11')"
+	$(PYTHON) -m venv --clear $(TEST_ENV)
+	$(TEST_ENV)/bin/python -m pip install --quiet torch==2.13.0
+	$(TEST_ENV)/bin/python -m pip install --quiet -c constraints.txt -e ".[train,dev]"
+	@touch $@
+
+clean:
+	rm -rf $(DEMO_ENV) $(TEST_ENV) out
