@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from litepose.codecs.ae import AETargets
-from litepose.training.data import collate
+from litepose.codecs.ae import AETargets  # noqa: E402
+from litepose.training.data import collate  # noqa: E402
 
 
 def target(planes: int, value: float) -> AETargets:
