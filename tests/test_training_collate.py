@@ -5,8 +5,8 @@ import pytest
 
 pytest.importorskip("torch")
 
-from litepose.codecs.ae import AETargets  # noqa: E402
-from litepose.training.data import collate  # noqa: E402
+from litepose.codecs.ae import AETargets
+from litepose.training.data import collate
 
 
 def target(planes: int, value: float) -> AETargets:
