@@ -55,7 +55,7 @@ TABLE = {
     "smoothing": FORMATS,
     "detectors": [*FORMATS, "runtimes*"],
     "predictor": [*FORMATS, *PICTURES, "runtimes*", "weights", "transforms", "datasets", "metrics"],
-    "weights": [],
+    "weights": ["runtimes*", "spec"],
     "recipes": [],
     "models": ["models.*"],
     "models.*": ["models", "models.*"],
@@ -65,7 +65,8 @@ TABLE = {
     "importing": ["models*", "spec", "skeleton"],
     "counting": ["models*", "spec", "geometry"],
     "export": ["models*", "spec", "runtimes*", "checkpoints", "counting", "predictor", "geometry", "files"],
-    "writers": [*FORMATS, *PICTURES],
+    "writers": FORMATS,
+    "folders": [*FORMATS, *PICTURES, "predictor", "writers"],
     "benchmark": [*FORMATS, *PICTURES, "predictor", "runtimes*"],
 }
 # These may import everything but commands and web.

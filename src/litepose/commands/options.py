@@ -28,6 +28,10 @@ DecodeOption = Annotated[
     str | None,
     typer.Option("--decode", help="exact (the reference's numbers) or fast. Default: the model's own."),
 ]
+RuntimeOption = Annotated[
+    str | None, typer.Option("--runtime", help="The engine, where the model's suffix leaves a choice: onnx, torch.")
+]
+ScalesOption = Annotated[str, typer.Option("--scales", help="Average over several sizes, e.g. 0.5,1,2.")]
 FlipOption = Annotated[bool, typer.Option("--flip", help="Average with the mirrored picture.")]
 
 
@@ -39,3 +43,11 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     if len(parts) != 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
         raise SettingError(f"--size wants WIDTHxHEIGHT; found {text!r}. Write for instance 256x256.")
     return int(parts[0]), int(parts[1])
+
+
+def parse_scales(text: str) -> tuple[float, ...]:
+    """Return "0.5,1,2" as numbers. Raises SettingError."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise SettingError(f"--scales wants numbers with commas between; found {text!r}. Write 0.5,1,2.") from error

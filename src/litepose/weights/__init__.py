@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from litepose.errors import ModelError, nearest_name
+from litepose.spec import PoseSpec
 
 FOLDER = Path(__file__).parent
 DEFAULT = "litepose_xs"
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a shipped model says about itself; None where its file does not state it.
+
+    size: (w, h) of the input. params, macs: of one input of that size. metrics: as measured, e.g. {"AP": 0.4}.
+    measured_on: the data of the metrics. num_bytes: of the file.
+    """
+
+    name: str
+    skeleton: str
+    size: tuple[int, int]
+    num_bytes: int
+    params: int | None
+    macs: int | None
+    metrics: Mapping[str, Any]
+    measured_on: str | None
+    licence: str | None
 
 
 def names() -> list[str]:
@@ -25,4 +48,30 @@ def path_of(name_or_path: str | Path) -> Path:
     raise ModelError(
         f"No model {str(name_or_path)!r}: neither shipped nor a file. {nearest_name(str(name_or_path), names())} "
         "Or give the path of an exported file or a checkpoint."
+    )
+
+
+def cards() -> list[ModelCard]:
+    """Return a card for each shipped model, by name."""
+    from litepose.runtimes import open_runtime
+
+    found = [(name, path_of(name)) for name in names()]
+    return [card_of(name, open_runtime(path, threads=1).spec, path.stat().st_size) for name, path in found]
+
+
+def card_of(name: str, spec: PoseSpec, num_bytes: int) -> ModelCard:
+    """Return what a model file's spec says, on a card."""
+    facts = spec.provenance
+    cost = facts.get("cost") or {}
+    width, height = spec.input.size
+    return ModelCard(
+        name=name,
+        skeleton=spec.skeleton.name,
+        size=(width, height),
+        num_bytes=num_bytes,
+        params=cost.get("params"),
+        macs=cost.get("macs"),
+        metrics=facts.get("metrics") or {},
+        measured_on=facts.get("measured_on"),
+        licence=facts.get("licence"),
     )

@@ -1,0 +1,141 @@
+"""How long one picture takes, step by step: read, pre, network, decode, draw.
+
+Each round does all steps once, in order, as in use (cold caches between them). Wall time is what a user waits; CPU
+time (all threads of the process) is what to compare on a shared machine, where wall time moves by factors.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from litepose import images
+from litepose.drawing import draw
+from litepose.errors import SettingError
+from litepose.predictor import Predictor, size_of
+
+STEPS = ("read", "pre", "network", "decode", "draw")
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """Wall time: median and 90th percentile. cpu_ms: median CPU time of the whole process."""
+
+    median_ms: float
+    p90_ms: float
+    cpu_ms: float
+
+
+@dataclass(frozen=True)
+class BenchReport:
+    """Times of one picture through one predictor.
+
+    size: (w, h) of the network input. people: found in the picture. gflops: 2 * MACs / median network time.
+    peak_share: of the given peak for the threads used. memory_mb: the most the process ever held. load: 1 minute's.
+    """
+
+    model: str
+    size: tuple[int, int]
+    picture_size: tuple[int, int]
+    people: int
+    threads: int
+    repeat: int
+    steps: dict[str, StepTime]
+    gflops: float | None
+    peak_share: float | None
+    memory_mb: float | None
+    load: float | None
+
+    @property
+    def total_ms(self) -> float:
+        """Sum of the medians."""
+        return sum(step.median_ms for step in self.steps.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as plain values."""
+        return {**asdict(self), "total_ms": self.total_ms}
+
+
+def benchmark(
+    predictor: Predictor, picture: bytes, *, repeat: int = 30, warmup: int = 5, peak_gflops: float | None = None
+) -> BenchReport:
+    """Time `repeat` rounds over one picture (a file's bytes), after `warmup` rounds that do not count.
+
+    peak_gflops: what one core can do in float32, for the share of it that the network reaches.
+    """
+    if repeat < 1:
+        raise SettingError(f"A benchmark needs at least one round; asked were {repeat}. Use --repeat 30.")
+    rounds = [_round(predictor, picture) for _ in range(warmup + repeat)][warmup:]
+    steps = {step: _summary([times[step] for times, _ in rounds]) for step in STEPS}
+    picture_size = size_of(images.read(picture))
+    size = predictor.frame(picture_size).size
+    gflops = _gflops(predictor, picture_size, steps["network"].median_ms)
+    threads = predictor.runtime.threads
+    return BenchReport(
+        model=predictor.spec.model,
+        size=size,
+        picture_size=picture_size,
+        people=rounds[-1][1],
+        threads=threads,
+        repeat=repeat,
+        steps=steps,
+        gflops=gflops,
+        peak_share=gflops / (peak_gflops * threads) if gflops and peak_gflops else None,
+        memory_mb=_peak_memory_mb(),
+        load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+    )
+
+
+def as_jpeg(image: np.ndarray, *, quality: int = 90) -> bytes:
+    """Return a picture as the bytes of a JPEG file, so that reading it can be timed."""
+    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+
+def _round(predictor: Predictor, picture: bytes) -> tuple[dict[str, tuple[float, float]], int]:
+    """Do all steps once; return (wall s, CPU s) of each and the number of people."""
+    times: dict[str, tuple[float, float]] = {}
+
+    def timed(step: str, work: Callable[[], Any]) -> Any:
+        wall, cpu = time.perf_counter(), time.process_time()
+        result = work()
+        times[step] = (time.perf_counter() - wall, time.process_time() - cpu)
+        return result
+
+    image = timed("read", lambda: images.read(picture))
+    views = predictor.views(size_of(image))
+    tensors = timed("pre", lambda: [predictor.prepare(image, view) for view in views])
+    outputs = timed("network", lambda: predictor.forward(tensors))
+    poses = timed("decode", lambda: predictor.decode(size_of(image), predictor.passes(views, iter(outputs))))
+    timed("draw", lambda: draw(image, poses))
+    return times, len(poses)
+
+
+def _summary(times: list[tuple[float, float]]) -> StepTime:
+    wall, cpu = 1000 * np.array(times).T
+    return StepTime(float(np.median(wall)), float(np.percentile(wall, 90)), float(np.median(cpu)))
+
+
+def _gflops(predictor: Predictor, picture_size: tuple[int, int], network_ms: float) -> float | None:
+    """Convolutions cost in proportion to the input's area, so the spec's count for one size tells all."""
+    cost = predictor.spec.provenance.get("cost")
+    if not cost:
+        return None
+    per_px = cost["macs"] / (cost["size"][0] * cost["size"][1])
+    pixels = sum(view.warp.size[0] * view.warp.size[1] for view in predictor.views(picture_size))
+    return 2 * per_px * pixels / (network_ms * 1e6)
+
+
+def _peak_memory_mb() -> float | None:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1e6 if sys.platform == "darwin" else 1e3)  # bytes on macOS, kB on Linux

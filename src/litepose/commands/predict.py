@@ -1,0 +1,105 @@
+"""Find the people in pictures: files, globs, folders. Drawn pictures and result files come out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from litepose.commands.options import (
+    DecodeOption,
+    DeviceOption,
+    FlipOption,
+    ModelOption,
+    RuntimeOption,
+    ScalesOption,
+    SizeOption,
+    ThreadsOption,
+    parse_scales,
+    parse_size,
+)
+from litepose.errors import SettingError
+
+if TYPE_CHECKING:
+    from litepose.folders import Outcome
+
+DEFAULT_OUTPUT = Path("litepose-out")
+
+
+def run(
+    sources: Annotated[list[str], typer.Argument(help="Picture files, globs, folders.", show_default=False)],
+    model: ModelOption = "litepose_xs",
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help=f"Folder for drawn pictures. Without -o and --json: {DEFAULT_OUTPUT}."),
+    ] = None,
+    json: Annotated[
+        Path | None, typer.Option("--json", help="Write the people to this file (openpose: into this folder).")
+    ] = None,
+    format: Annotated[str, typer.Option("--format", help="Of --json: litepose, coco or openpose.")] = "litepose",
+    min_score: Annotated[float, typer.Option("--min-score", help="Leave out people whose score is lower.")] = 0.1,
+    boxes: Annotated[bool, typer.Option("--boxes", help="Draw boxes and scores too.")] = False,
+    recursive: Annotated[bool, typer.Option("-r", "--recursive", help="Search folders below folders.")] = False,
+    max_megapixels: Annotated[
+        float, typer.Option("--max-megapixels", min=0, help="Refuse larger pictures; 0 allows all.")
+    ] = 100,
+    size: SizeOption = None,
+    decode: DecodeOption = None,
+    flip: FlipOption = False,
+    scales: ScalesOption = "1",
+    runtime: RuntimeOption = None,
+    threads: ThreadsOption = None,
+    device: DeviceOption = "cpu",
+) -> None:
+    from litepose.errors import PictureError
+    from litepose.folders import predict_files
+    from litepose.images import find
+    from litepose.predictor import load
+    from litepose.writers import check_format, write_results
+
+    check_format(format)
+    files = find(sources, recursive=recursive)
+    if json is not None and json.resolve() in {file.resolve() for file in files}:
+        raise SettingError(f"--json {json} would overwrite an input. Name another file.")
+    predictor = load(
+        model, device=device, threads=threads, runtime=runtime,
+        decode=decode, flip=flip, size=parse_size(size), scales=parse_scales(scales),
+    )  # fmt: skip
+    drawn = output if output is not None or json is not None else DEFAULT_OUTPUT
+    outcomes = _shown(
+        predict_files(
+            predictor, files, output=drawn, min_score=min_score, boxes=boxes, max_megapixels=max_megapixels or None
+        ),
+        len(files),
+    )
+    results = [outcome.result for outcome in outcomes if outcome.result is not None]
+    written = [] if json is None else write_results(json, results, format=format, model=predictor.spec.model or model)
+    places = [*([f"{drawn}/"] if drawn is not None and results else []), *map(str, written[:1])]
+    print(f"{sum(len(result.poses) for result in results)} people in {len(results)} pictures -> {', '.join(places)}")
+    broken = [str(outcome.error) for outcome in outcomes if outcome.error is not None]
+    if broken:
+        raise PictureError("\n  ".join([f"{len(broken)} of {len(files)} pictures could not be read:", *broken]))
+
+
+def _shown(outcomes: Iterator[Outcome], total: int) -> list[Outcome]:
+    """Print a line for each picture as it is done, under a progress bar where many are to come."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(highlight=False, soft_wrap=True)
+    columns = (TextColumn("predicting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    done = []
+    with Progress(*columns, console=console, transient=True, disable=total < 2 or not console.is_terminal) as progress:
+        for outcome in progress.track(outcomes, total=total):
+            done.append(outcome)
+            console.print(_line(outcome), markup=False)
+    return done
+
+
+def _line(outcome: Outcome) -> str:
+    if outcome.result is None:
+        return f"{outcome.file}: not read"
+    count = len(outcome.result.poses)
+    return f"{outcome.file}: {count} {'person' if count == 1 else 'people'}, {outcome.seconds * 1000:.0f} ms"
