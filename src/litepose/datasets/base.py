@@ -49,12 +49,12 @@ def remap(sample: Sample, skeleton: Skeleton) -> Sample:
     """Return the same people on another skeleton, keypoints matched by name.
 
     A keypoint that the sample's skeleton lacks is not `labelled`, except the middles of two others (neck, pelvis,
-    thorax), which are computed where both are labelled.
+    thorax), which are computed where both are labelled. A picture without people has none of the unknown ones either.
     """
     if skeleton == sample.skeleton:
         return sample
     source = skeleton.positions_in(sample.skeleton)
-    known = source >= 0
+    known, nobody = source >= 0, len(sample) == 0
     labelled = known if sample.labelled is None else np.logical_and(known, sample.labelled[source])
     keypoints = np.where(known[None, :, None], sample.keypoints[:, source], 0).astype(np.float32)
     weights = None if sample.keypoint_weights is None else np.where(known, sample.keypoint_weights[:, source], 1)
@@ -70,7 +70,7 @@ def remap(sample: Sample, skeleton: Skeleton) -> Sample:
         sample,
         skeleton=skeleton,
         keypoints=keypoints,
-        labelled=None if labelled.all() else labelled,
+        labelled=None if labelled.all() or (nobody and sample.labelled is None) else labelled,
         keypoint_weights=None if weights is None else weights.astype(np.float32),
     )
 

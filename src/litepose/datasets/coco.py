@@ -50,7 +50,7 @@ class CocoDataset:
     lies in such a box, away from the annotated people, is ignored.
     missing_unlabelled: a keypoint that a picture's person lacks may still be seen there (Leeds Sports Pose Extended),
     so its channel is not `labelled` for the picture; for sets with one annotated person a picture.
-    person_masks: give each person's mask (polygon or run lengths; else the shape of its limbs).
+    person_masks: give the people's masks of pictures whose people all have a segment.
     Raises AnnotationError where the file cannot be trusted; warns where single values or pictures cannot.
     """
 
@@ -114,7 +114,7 @@ class CocoDataset:
             areas=self._areas[rows].copy(),
             ignore=self._ignore(picture, keypoints, boxes, size),
             labelled=np.all(keypoints[..., 2] > 0, axis=0) if unlabelled else None,
-            person_masks=self._masks(picture, keypoints, size) if self.person_masks else None,
+            person_masks=self._masks(picture, size) if self.person_masks else None,
             id=picture.id,
         )
 
@@ -160,14 +160,9 @@ class CocoDataset:
             ignore |= region
         return ignore if ignore.any() else None
 
-    def _masks(self, picture: _Picture, keypoints: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, ...]:
+    def _masks(self, picture: _Picture, size: tuple[int, int]) -> tuple[np.ndarray, ...] | None:
         segments = self._segments[picture.first : picture.last]
-        return tuple(
-            mask_from_segmentation(segment, size)
-            if segment
-            else limb_mask(person[:, :2], person[:, 2] > 0, self.skeleton, size)
-            for segment, person in zip(segments, keypoints, strict=True)
-        )
+        return tuple(mask_from_segmentation(one, size) for one in segments) if all(segments) else None
 
     def _say_size(self, picture: _Picture, size: tuple[int, int]) -> None:
         if self._size_said or picture.listed_size in (None, size):

@@ -20,6 +20,7 @@ from litepose.skeleton import Skeleton
 POLYGON_FINENESS = 5  # maskApi.c, rleFrPoly
 LIMB_WIDTH = 0.22  # of the torso's length: about a thigh
 HEAD_WIDTH = 0.33  # of the torso's length: half a head
+GRABCUT_SIDE_PX = 200  # larger crops are shrunk first: its time grows with the area
 
 
 def mask_from_segmentation(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
@@ -100,6 +101,50 @@ def limb_mask(
     return canvas > 0
 
 
+def person_mask(image: np.ndarray, keypoints: np.ndarray, visible: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """Return where one person is, its limbs' shape refined by the colours around: (h, w) bool, some 25 ms.
+
+    Source: GrabCut (Rother et al. 2004), started from thin limbs as surely the person, wide ones as perhaps.
+    keypoints: (K, 2) picture px; visible: (K,) bool.
+    """
+    height, width = image.shape[:2]
+    rough = limb_mask(keypoints, visible, skeleton, (width, height))
+    rows, columns = np.flatnonzero(rough.any(axis=1)), np.flatnonzero(rough.any(axis=0))
+    if len(rows) < 8 or len(columns) < 8:
+        return rough
+    margin = max(rows[-1] - rows[0], columns[-1] - columns[0]) // 6
+    x0, y0 = max(0, columns[0] - margin), max(0, rows[0] - margin)
+    x1, y1 = min(width, columns[-1] + 1 + margin), min(height, rows[-1] + 1 + margin)
+    factor = min(1.0, GRABCUT_SIDE_PX / max(x1 - x0, y1 - y0))
+    size = max(1, round((x1 - x0) * factor)), max(1, round((y1 - y0) * factor))
+    crop = cv2.resize(image[y0:y1, x0:x1], size, interpolation=cv2.INTER_AREA)
+    refined = _grab(crop, (keypoints - (x0, y0)) * factor, visible, skeleton)
+    if refined is None:
+        return rough
+    mask = np.zeros((height, width), dtype=bool)
+    whole = cv2.resize(refined.astype(np.uint8) * np.uint8(255), (int(x1 - x0), int(y1 - y0)))
+    mask[y0:y1, x0:x1] = whole > 127
+    return mask
+
+
+def _grab(crop: np.ndarray, keypoints: np.ndarray, visible: np.ndarray, skeleton: Skeleton) -> np.ndarray | None:
+    """Return the refined mask of a crop, or None where colours do not tell the person from the rest."""
+    size = crop.shape[1], crop.shape[0]
+    guess = np.full(crop.shape[:2], cv2.GC_BGD, np.uint8)
+    for grow, label in ((1.4, cv2.GC_PR_BGD), (1.0, cv2.GC_PR_FGD), (0.35, cv2.GC_FGD)):
+        guess[limb_mask(keypoints, visible, skeleton, size, grow=grow)] = label
+    sure = int((guess == cv2.GC_FGD).sum())
+    if sure < 20 or not (guess == cv2.GC_BGD).any():
+        return None
+    cv2.setRNGSeed(0)  # its colour clusters start at random; the same picture must give the same mask
+    cv2.grabCut(crop, guess, None, np.zeros((1, 65)), np.zeros((1, 65)), 2, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
+    found = ((guess == cv2.GC_FGD) | (guess == cv2.GC_PR_FGD)).astype(np.uint8)
+    _, parts, table, _ = cv2.connectedComponentsWithStats(found)
+    small = np.flatnonzero(table[:, cv2.CC_STAT_AREA] < 0.02 * found.sum())
+    found[np.isin(parts, small)] = 0
+    return found > 0 if found.sum() > 1.2 * sure else None
+
+
 def torso_length(points: dict[str, np.ndarray]) -> float:
     """Return the length from shoulders to hips in px; where they are missing, a share of the extent seen."""
     sides = [
@@ -112,8 +157,8 @@ def torso_length(points: dict[str, np.ndarray]) -> float:
 
 
 def _pixel(point: np.ndarray) -> tuple[int, int]:
-    x, y = np.clip(np.nan_to_num(point), -32000, 32000)
-    return round(float(x)), round(float(y))
+    # cv2 draws with 16 bits beside the shift; annotated points may lie far outside.
+    return round(min(max(float(point[0]), -32000.0), 32000.0)), round(min(max(float(point[1]), -32000.0), 32000.0))
 
 
 def _fill_polygon(polygon: np.ndarray, size: tuple[int, int]) -> np.ndarray:

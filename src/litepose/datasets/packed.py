@@ -25,7 +25,7 @@ import cv2
 import numpy as np
 
 from litepose.datasets.base import Dataset, decode_picture, remap
-from litepose.datasets.masks import decode_runs, encode_runs
+from litepose.datasets.masks import decode_runs, encode_runs, person_mask
 from litepose.errors import AnnotationError, PictureError, SettingError
 from litepose.geometry import Warp
 from litepose.poses import Sample, warp_boxes
@@ -61,7 +61,8 @@ def pack(
 ) -> PackReport:
     """Write the pictures of all `datasets`, in order, into `folder`.
 
-    short_side: px; smaller pictures keep their size. person_masks: keep those that the datasets give.
+    short_side: px; smaller pictures keep their size. person_masks: keep those that the datasets give, and compute the
+    others (`masks.person_mask`, some 25 ms a person).
     Of several datasets each picture's id becomes "dataset:id". An unreadable picture is left out with a warning.
     Raises SettingError where `folder` exists, AnnotationError where nothing is left.
     """
@@ -115,6 +116,8 @@ class _Encoder:
         dataset, index = which
         try:
             sample = shrunk(dataset[index], self.short_side)
+            if self.person_masks and sample.person_masks is None:
+                sample = _with_masks(sample)
         except PictureError as error:
             return error
         _, data = cv2.imencode(".jpg", sample.image, [cv2.IMWRITE_JPEG_QUALITY, self.quality])
@@ -149,6 +152,11 @@ def shrunk(sample: Sample, short_side: int) -> Sample:
         ignore=None if sample.ignore is None else _resized(sample.ignore, size),
         person_masks=None if sample.person_masks is None else tuple(_resized(m, size) for m in sample.person_masks),
     )
+
+
+def _with_masks(sample: Sample) -> Sample:
+    masks = (person_mask(sample.image, person[:, :2], person[:, 2] > 0, sample.skeleton) for person in sample.keypoints)
+    return replace(sample, person_masks=tuple(masks))
 
 
 def _resized(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
