@@ -11,6 +11,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from litepose.datasets.synthetic.layout import lay_out
+from litepose.datasets.synthetic.pose_files import read_poses
 from litepose.datasets.synthetic.scene import draw_scene
 from litepose.errors import PictureError, SettingError, nearest_name
 from litepose.poses import Sample
@@ -43,6 +45,7 @@ class SyntheticPeople:
         self.seed = seed
         self.name = f"synthetic-{seed}"
         self.ids = tuple(range(length))
+        self.poses = None if poses is None else read_poses(poses)
         self.backdrops = _open_backdrops(backgrounds)
 
     def __len__(self) -> int:
@@ -51,8 +54,8 @@ class SyntheticPeople:
     def __getitem__(self, index: int) -> Sample:
         number = self.ids[index]
         rng = np.random.default_rng([self.seed, number])
-        count = int(rng.integers(self.people[0], self.people[1] + 1))
-        return draw_scene(rng, self.skeleton, self.size, count, backdrops=self.backdrops, number=number)
+        layout = lay_out(rng, self.size, self.people, self.poses)
+        return draw_scene(rng, self.skeleton, self.size, layout, backdrops=self.backdrops, number=number)
 
 
 def from_options(text: str, skeleton: Skeleton | None = None) -> SyntheticPeople:

@@ -13,13 +13,18 @@ from litepose.datasets.synthetic.textures import rough_noise
 Colour = tuple[float, float, float]
 
 
-def paint_backdrop(rng: np.random.Generator, size: tuple[int, int], pictures: Sequence[np.ndarray] = ()) -> np.ndarray:
-    """Return a background (H, W, 3) uint8 without people; three times in four from `pictures` where there are any."""
+def paint_backdrop(
+    rng: np.random.Generator, size: tuple[int, int], horizon: float, pictures: Sequence[np.ndarray] = ()
+) -> np.ndarray:
+    """Return a background (H, W, 3) uint8 without people; three times in four from `pictures` where there are any.
+
+    horizon: share of the height where the ground begins.
+    """
     if pictures and rng.random() < 0.75:
         return _crop(rng, pictures[int(rng.integers(len(pictures)))], size)
     kind = rng.random()
     painter = _room if kind < 0.3 else _street if kind < 0.55 else _meadow if kind < 0.8 else _clutter
-    image = painter(rng, size)
+    image = painter(rng, size, round(size[1] * horizon))
     if rng.random() < 0.6:
         _add_shapes(rng, image, int(rng.integers(1, 10)))
     return _grain(rng, image)
@@ -52,11 +57,10 @@ def paint_object(rng: np.random.Generator, image: np.ndarray, covered: np.ndarra
     covered |= mask > 127
 
 
-def _room(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+def _room(rng: np.random.Generator, size: tuple[int, int], horizon: int) -> np.ndarray:
     """A wall, a floor, a skirting board, windows, pictures and furniture."""
     width, height = size
     image = _gradient(size, _any_colour(rng, pale=0.7), _any_colour(rng, pale=0.7), bool(rng.random() < 0.5))
-    horizon = int(height * rng.uniform(0.5, 0.95))
     floor = _gradient((width, max(1, height - horizon)), _any_colour(rng), _any_colour(rng), True)
     image[horizon:] = floor
     if rng.random() < 0.5:
@@ -79,10 +83,9 @@ def _room(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     return image
 
 
-def _street(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+def _street(rng: np.random.Generator, size: tuple[int, int], horizon: int) -> np.ndarray:
     """A sky, houses with windows, a road, poles."""
     width, height = size
-    horizon = int(height * rng.uniform(0.3, 0.75))
     image = _gradient(size, (235, 200, 160), (245, 235, 225), True)
     image[...] = np.clip(image * rng.uniform(0.6, 1.05), 0, 255)
     x = -width * rng.uniform(0, 0.2)
@@ -109,10 +112,9 @@ def _street(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     return image
 
 
-def _meadow(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+def _meadow(rng: np.random.Generator, size: tuple[int, int], horizon: int) -> np.ndarray:
     """A sky over grass, sand, snow or water, with hills and trees."""
     width, height = size
-    horizon = int(height * rng.uniform(0.05, 0.7))
     image = _gradient(size, (225, 170, 110), (245, 230, 215), True)
     grounds = ((60, 130, 80), (40, 95, 60), (120, 185, 215), (150, 120, 70), (240, 235, 230), (70, 110, 140))
     ground = np.array(grounds[int(rng.integers(len(grounds)))]) * rng.uniform(0.7, 1.1)
@@ -134,9 +136,10 @@ def _meadow(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     return image
 
 
-def _clutter(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+def _clutter(rng: np.random.Generator, size: tuple[int, int], horizon: int) -> np.ndarray:
     """Shapes over shapes, some of them as long and round as limbs."""
     image = _gradient(size, _any_colour(rng), _any_colour(rng), bool(rng.random() < 0.5))
+    image[horizon:] = _gradient((size[0], size[1] - horizon), _any_colour(rng), _any_colour(rng), True)
     _add_shapes(rng, image, int(rng.integers(10, 40)))
     return image
 

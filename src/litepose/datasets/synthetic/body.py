@@ -3,13 +3,14 @@
 Frames. Body: x to the person's left, y down, z forwards. Camera: x right, y down, z towards the viewer, so a person
 turned by yaw 0 looks at the viewer and has the left shoulder on the right of the picture. Lengths are shares of the
 standing height. Proportions follow the usual anthropometric tables (Drillis and Contini 1966, as cited by Winter,
-Biomechanics and Motor Control of Human Movement, table 4.1), rounded; children by the usual head-height canon.
+Biomechanics and Motor Control of Human Movement, table 4.1); shoulders, hips and neck moved to where COCO's annotators
+put them (medians of its people seen from the front); children by the usual head-height canon.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,8 +25,8 @@ INDEX = {name: i for i, name in enumerate(POINTS)}
 
 # Of the head's ellipsoid, in its half axes (left, down, forward).
 HEAD_PLACES = {
-    "nose": (0.0, 0.30, 1.10), "left_eye": (0.40, -0.02, 0.86), "right_eye": (-0.40, -0.02, 0.86),
-    "left_ear": (0.98, 0.10, -0.08), "right_ear": (-0.98, 0.10, -0.08), "head_top": (0.0, -1.0, -0.1),
+    "nose": (0.0, 0.26, 1.10), "left_eye": (0.40, -0.02, 0.86), "right_eye": (-0.40, -0.02, 0.86),
+    "left_ear": (0.98, 0.15, -0.08), "right_ear": (-0.98, 0.15, -0.08), "head_top": (0.0, -1.0, -0.1),
 }  # fmt: skip
 
 
@@ -64,21 +65,21 @@ def random_proportions(rng: np.random.Generator) -> Proportions:
     build = float(np.clip(rng.normal(1.08, 0.13), 0.85, 1.5)) + 0.05 * child
     female = rng.random() < 0.5
     jitter = rng.normal(1.0, 0.035, 8)
-    head = 0.066 * (1 + 0.4 * child)
+    head = 0.070 * (1 + 0.4 * child)
     legs = 1 - 0.10 * child
     arms = 1 - 0.08 * child
-    wide = (0.104 if female else 0.115) * (1 - 0.05 * child)
+    wide = (0.100 if female else 0.110) * (1 - 0.05 * child)
     belly = build ** (1.6 if build > 1.1 else 1.0)
     pelvic = 0.090 if female else 0.084
     return Proportions(
         head=(head * 0.72, head, head * 0.84),
-        neck=0.048 * (1 - 0.3 * child),
-        torso=0.288 * jitter[0] * (1 + 0.03 * child),
+        neck=0.066 * (1 - 0.3 * child),
+        torso=0.300 * jitter[0] * (1 + 0.03 * child),
         shoulder=wide * jitter[1] * build**0.35,
-        hip=0.056 * jitter[2],
+        hip=0.066 * jitter[2],
         upper_arm=0.172 * jitter[3] * arms,
-        forearm=0.150 * jitter[4] * arms,
-        hand=0.088 * arms,
+        forearm=0.143 * jitter[4] * arms,
+        hand=0.100 * arms,
         thigh=0.245 * jitter[5] * legs,
         calf=0.240 * jitter[6] * legs,
         foot=0.135 * jitter[7] * legs,
@@ -124,14 +125,25 @@ class Figure:
     def point(self, name: str) -> np.ndarray:
         return self.points[INDEX[name]]
 
+    @property
+    def box(self) -> np.ndarray:
+        """x1, y1, x2, y2 around the points."""
+        return np.concatenate([self.points[:, :2].min(axis=0), self.points[:, :2].max(axis=0)])
+
+    def moved(self, factor: float, shift: np.ndarray) -> Figure:
+        """Return the figure at another size and place: points * factor + shift (2,)."""
+        points = self.points * factor
+        points[:, :2] += shift
+        return replace(self, points=points, height=self.height * factor)
+
 
 def pose_body(body: Proportions, pose: BodyPose) -> np.ndarray:
     """Return the points (P, 3) of the posed body in its own frame, followed by its three frames: (P + 9, 3)."""
-    pelvis_frame = _turn_x(-pose.lean) @ _turn_z(pose.tilt * 0.4)
-    chest_frame = pelvis_frame @ _turn_x(-pose.bow) @ _turn_z(pose.tilt) @ _turn_y(pose.twist)
-    nod, turn, tilt = pose.head
-    upright = _turn_x(-0.45 * (pose.lean + pose.bow))
-    head_frame = upright @ _turn_y(pose.twist * 0.5 + turn) @ _turn_x(-nod) @ _turn_z(tilt)
+    pelvis_frame = turn("x", -pose.lean) @ turn("z", pose.tilt * 0.4)
+    chest_frame = pelvis_frame @ turn("x", -pose.bow) @ turn("z", pose.tilt) @ turn("y", pose.twist)
+    nod, yaw, tilt = pose.head
+    upright = turn("x", -0.45 * (pose.lean + pose.bow))
+    head_frame = upright @ turn("y", pose.twist * 0.5 + yaw) @ turn("x", -nod) @ turn("z", tilt)
     points = np.zeros((len(POINTS), 3))
     middle = (pelvis_frame[:, 1] + chest_frame[:, 1]) / 2
     points[INDEX["thorax"]] = -middle / np.linalg.norm(middle) * body.torso
@@ -141,7 +153,7 @@ def pose_body(body: Proportions, pose: BodyPose) -> np.ndarray:
     place_head(points, body, head_frame, skull - head_frame[:, 1] * body.head[1] * 0.80 + head_frame[:, 2] * 0.010)
     for side, sign in enumerate((1.0, -1.0)):
         outwards = np.array([sign, 1.0, 1.0])
-        shoulder = thorax + chest_frame[:, 0] * sign * body.shoulder + chest_frame[:, 1] * 0.010
+        shoulder = thorax + chest_frame[:, 0] * sign * body.shoulder + chest_frame[:, 1] * 0.018
         reach = chest_frame @ (pose.wrists[side] * outwards) * body.arm
         raised = max(0.0, -float(reach @ chest_frame[:, 1]) / body.arm)  # a raised arm lifts its shoulder
         shoulder = shoulder - chest_frame[:, 1] * 0.035 * raised - chest_frame[:, 0] * sign * 0.02 * raised
@@ -184,7 +196,7 @@ def look_at(posed: np.ndarray, body: Proportions, yaw: float, pitch: float, roll
 
     strength: of the perspective, 1 / (distance of the camera in body heights).
     """
-    view = _turn_z(roll) @ _turn_x(-pitch) @ _turn_y(yaw)
+    view = turn("z", roll) @ turn("x", -pitch) @ turn("y", yaw)
     turned = posed @ view.T
     points = turned[: len(POINTS)].copy()
     points[:, :2] *= (1 + strength * points[:, 2:]).clip(0.6, 1.7)
@@ -209,18 +221,9 @@ def _unit(vector: np.ndarray) -> np.ndarray:
     return vector / max(float(np.linalg.norm(vector)), 1e-9)
 
 
-def _turn_x(degrees: float) -> np.ndarray:
-    """Positive lifts what is in front."""
+def turn(axis: str, degrees: float) -> np.ndarray:
+    """Return a rotation (3, 3): x lifts what is in front, y turns the front to the left, z tilts left downwards."""
     c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    return np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
-
-
-def _turn_y(degrees: float) -> np.ndarray:
-    """Positive turns the front to the person's left."""
-    c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    return np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
-
-
-def _turn_z(degrees: float) -> np.ndarray:
-    c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
+    if axis == "x":
+        return np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
+    return np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]]) if axis == "y" else np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])

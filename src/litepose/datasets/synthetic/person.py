@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -287,10 +287,3 @@ def _brims(outfit: Outfit, on_head, figure: Figure, axes: np.ndarray) -> list[Li
 def _girth(widths: tuple[float, float, float, float], unit: float, build: float) -> tuple[float, float, float, float]:
     first, second, third, fourth = (width * unit * build for width in widths)
     return first, second, third, fourth
-
-
-def scaled(figure: Figure, factor: float, shift: np.ndarray) -> Figure:
-    """Return the figure at another size and place; shift: (2,) px."""
-    points = figure.points * factor
-    points[:, :2] += shift
-    return replace(figure, points=points, height=figure.height * factor)

@@ -55,7 +55,7 @@ class Prior:
     bow: tuple[float, float] = (3.0, 5.0)
     twist: float = 6.0
     tilt: float = 3.0
-    nod: tuple[float, float] = (5.0, 12.0)
+    nod: tuple[float, float] = (0.0, 11.0)
     spread: float = 0.06
     opposed: bool = False
     pitched: tuple[float, float] = (0.0, 8.0)  # of the feet

@@ -1,4 +1,4 @@
-"""One scene: where people stand, in which order they hide each other, and what is then known about them."""
+"""One scene: people painted over each other in front of a background, and what is then known about them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 
 from litepose.datasets.synthetic.backdrop import paint_backdrop, paint_object
-from litepose.datasets.synthetic.body import Figure, random_proportions
+from litepose.datasets.synthetic.body import Figure
 from litepose.datasets.synthetic.camera import photograph
+from litepose.datasets.synthetic.layout import Layout
 from litepose.datasets.synthetic.outfit import random_outfit
 from litepose.datasets.synthetic.painting import paint
-from litepose.datasets.synthetic.person import KEYPOINTS, PARTS_EACH, Person, person_sprites, scaled, seen_keypoints
-from litepose.datasets.synthetic.priors import random_figure
+from litepose.datasets.synthetic.person import KEYPOINTS, PARTS_EACH, Person, person_sprites, seen_keypoints
 from litepose.poses import Sample
 from litepose.skeleton import Skeleton
 
@@ -22,14 +22,12 @@ LEAST_SEEN_PX = 24  # a person with a smaller visible area is nobody: its place 
 
 
 def draw_scene(
-    rng: np.random.Generator, skeleton: Skeleton, size: tuple[int, int], count: int,
-    *, backdrops: Sequence[np.ndarray] = (), figures: Sequence[Figure] | None = None, number: int = 0,
+    rng: np.random.Generator, skeleton: Skeleton, size: tuple[int, int], layout: Layout,
+    *, backdrops: Sequence[np.ndarray] = (), number: int = 0,
 ) -> Sample:  # fmt: skip
-    """Draw a scene with `count` people; figures: where they are already, in picture px, else the priors place them."""
-    placed = place_people(rng, size, count) if figures is None else list(figures)
-    placed.sort(key=lambda figure: figure.height * (0.85 + 0.3 * rng.random()))  # small is far
-    people = [Person(figure, random_outfit(rng), int(rng.integers(1000))) for figure in placed]
-    image = paint_backdrop(rng, size, backdrops)
+    """Draw the people of a layout in clothes, in front of a background, and annotate them on `skeleton`."""
+    people = [Person(figure, random_outfit(rng), int(rng.integers(1000))) for figure in layout.figures]
+    image = paint_backdrop(rng, size, layout.horizon, backdrops)
     canvas = cv2.cvtColor(image, cv2.COLOR_BGR2BGRA).astype(np.float32)
     labels = np.zeros((size[1], size[0]), np.int32)
     light = _light(rng)
@@ -42,28 +40,6 @@ def draw_scene(
             _hide_behind_object(rng, canvas, labels, person.figure)
     picture = photograph(rng, canvas[..., :3].clip(0, 255).astype(np.uint8))
     return _annotate(skeleton, picture, labels, people, number)
-
-
-def place_people(rng: np.random.Generator, size: tuple[int, int], count: int) -> list[Figure]:
-    """Draw `count` figures in picture px: sizes of one scene are alike, boxes may overlap but nobody is buried."""
-    width, height = size
-    least, most = (0.35, 1.15) if count < 3 else (0.22, 0.9) if count < 7 else (0.2, 0.6)
-    crowd = height * rng.uniform(least, most)
-    figures: list[Figure] = []
-    boxes: list[np.ndarray] = []
-    for _ in range(count):
-        figure = random_figure(rng, random_proportions(rng))[1]
-        for attempt in range(12):
-            factor = crowd * float(np.exp(rng.normal(0, 0.28))) * 0.93**attempt
-            low, high = figure.points[:, :2].min(axis=0), figure.points[:, :2].max(axis=0)
-            spot = np.array([rng.uniform(0.02, 0.98) * width, rng.uniform(0.12, 0.92) * height])
-            candidate = scaled(figure, factor, spot - (low + high) / 2 * factor)
-            box = np.concatenate([candidate.points[:, :2].min(axis=0), candidate.points[:, :2].max(axis=0)])
-            if _inside(box, size) > 0.45 and all(_shared(box, other) < 0.45 for other in boxes):
-                break
-        figures.append(candidate)
-        boxes.append(box)
-    return figures
 
 
 def _annotate(
@@ -130,22 +106,8 @@ def _cast_shadow(rng: np.random.Generator, canvas: np.ndarray, figure: Figure) -
 
 
 def _hide_behind_object(rng: np.random.Generator, canvas: np.ndarray, labels: np.ndarray, figure: Figure) -> None:
-    box = np.concatenate([figure.points[:, :2].min(axis=0), figure.points[:, :2].max(axis=0)])
     covered = np.zeros(labels.shape, bool)
     image = np.ascontiguousarray(canvas[..., :3])
-    paint_object(rng, image, covered, box)
+    paint_object(rng, image, covered, figure.box)
     canvas[..., :3] = image
     labels[covered] = OBJECT
-
-
-def _inside(box: np.ndarray, size: tuple[int, int]) -> float:
-    """Return the share of a box that lies in the picture."""
-    low, high = np.maximum(box[:2], 0), np.minimum(box[2:], size)
-    return float(np.prod(np.maximum(high - low, 0)) / max(float(np.prod(box[2:] - box[:2])), 1e-6))
-
-
-def _shared(box: np.ndarray, other: np.ndarray) -> float:
-    """Return the share of the smaller box that the other covers."""
-    low, high = np.maximum(box[:2], other[:2]), np.minimum(box[2:], other[2:])
-    least = min(float(np.prod(box[2:] - box[:2])), float(np.prod(other[2:] - other[:2])))
-    return float(np.prod(np.maximum(high - low, 0)) / max(least, 1e-6))
