@@ -79,7 +79,7 @@ def _on_the_ground(rng: np.random.Generator, size: tuple[int, int], figures: lis
     typical = _typical_height(rng, len(figures), height)
     placed: list[Figure] = []
     for figure in figures:
-        x1, y1, x2, y2 = figure.box
+        x1, _, x2, y2 = figure.box
         for attempt in range(ATTEMPTS):
             tall = typical * float(np.exp(rng.normal(0, 0.35))) * 0.94**attempt
             feet = height * horizon + eye_level * tall

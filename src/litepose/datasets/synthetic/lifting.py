@@ -68,7 +68,7 @@ def mirrored(keypoints: np.ndarray, width: float) -> np.ndarray:
 
 
 def _standing_height(known: _Known, body: Proportions) -> float | None:
-    """Return the person's standing height in px: bones look shorter than they are, never longer, so the longest tell."""
+    """Return the standing height in px: bones look shorter than they are, never longer, so the longest tell."""
     heights = []
     for a, b, bone in _MEASURES:
         if a in known and b in known:

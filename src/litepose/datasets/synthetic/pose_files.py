@@ -70,8 +70,8 @@ def read_poses(path: str | Path) -> PoseFile:
     drawable &= np.isfinite(keypoints).all(axis=(1, 2))
     if not drawable.any():
         raise AnnotationError(
-            f"Poses were asked for from {path}; none of its {len(keypoints)} people has {LEAST_KEYPOINTS} keypoints with "
-            "a shoulder. Name a file with more complete people."
+            f"Poses were asked for from {path}; none of its {len(keypoints)} people has {LEAST_KEYPOINTS} keypoints "
+            "with a shoulder. Name a file with more complete people."
         )
     keypoints, pictures = keypoints[drawable], pictures[drawable]
     offset = np.searchsorted(pictures, np.arange(len(size_wh) + 1))
