@@ -88,11 +88,12 @@ def _print(report: Any) -> None:
     from rich.table import Table
 
     data = report.to_json()
-    table = Table(title=f"{data['settings']['model']} on {data['settings']['data']}")
-    for column in ("", *data["stats"]):
-        table.add_column(column, justify="right")
-    table.add_row("share", *(f"{value:.3f}" if value >= 0 else "-" for value in data["stats"].values()))
+    table = Table(box=None, padding=(0, 2, 0, 0), title_justify="left")  # eleven columns fit into 80 characters
+    for column in data["stats"]:
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_row(*(f"{value:.3f}" if value >= 0 else "-" for value in data["stats"].values()))
     console = Console()
+    console.print(f"{data['settings']['model']} on {data['settings']['data']}", highlight=False, soft_wrap=True)
     console.print(table)
     console.print(f"{report.num_people} people in {report.num_pictures} pictures.", highlight=False)
     if report.pck is not None:
