@@ -8,8 +8,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +21,7 @@ from torch import Tensor, nn
 from litepose import importing, models
 from litepose.codecs import CODECS, Codec
 from litepose.errors import CheckpointError, InputSizeError, ModelError, SettingError, SpecError, nearest_name
+from litepose.files import write_bytes
 from litepose.models.layers import PoseNetwork
 from litepose.skeleton import Skeleton
 from litepose.spec import SPEC_KEY, InputSpec, OutputSpec, PoseSpec
@@ -92,17 +91,7 @@ def save(path: str | Path, state: Mapping[str, Tensor], spec: PoseSpec) -> Path:
     path = Path(path)
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
     content = safetensors.torch.save(tensors, metadata={SPEC_KEY: spec.to_json()})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    write_bytes(path, content)
     return path
 
 

@@ -7,6 +7,7 @@ are given, so the tensors survive and no foreign code runs. Names with a power o
 
 from __future__ import annotations
 
+import _compat_pickle
 import re
 import sys
 import warnings
@@ -29,9 +30,15 @@ MMPOSE_EXTRAS = ("data_preprocessor.",)
 # Of the standard library only plain holders of data may be replaced by a placeholder; a file that names anything
 # else of it (subprocess, shutil, importlib, ...) was made to run something.
 HARMLESS_MODULES = {"argparse", "collections", "datetime", "decimal", "enum", "fractions", "pathlib", "types", "uuid"}
+STANDARD_MODULES = {  # with the names they had in Python 2, which pickles of protocol 2 use
+    *sys.stdlib_module_names,
+    *_compat_pickle.IMPORT_MAPPING,
+    *_compat_pickle.REVERSE_IMPORT_MAPPING.values(),
+}
 MAX_PLACEHOLDERS = 200
 
 _REFUSED_GLOBAL = re.compile(r"Unsupported global: GLOBAL (\S+) was not")
+_SOURCE_CODE = "Only persistent_load of storage is allowed"  # legacy files of networks carry their source
 _BLOCKED_GLOBAL = re.compile(r"unsupported GLOBAL (\S+) whose module")
 _NOT_A_CONTAINER = re.compile(r"Can only (SETITEM|append|extend)\S*.* but got <class '([^']+)'>")
 
@@ -116,6 +123,8 @@ def _open(path: Path) -> Any:
 def _wanted_placeholder(path: Path, error: Exception) -> tuple[str, type]:
     """Say which name must become a placeholder, and what it must build. Raises CheckpointError where none may."""
     text = str(error)
+    if _SOURCE_CODE in text:
+        raise _pickled_network(path) from error
     blocked = _BLOCKED_GLOBAL.search(text)
     if blocked:
         raise _unsafe(path, blocked[1]) from error
@@ -136,11 +145,15 @@ def _wanted_placeholder(path: Path, error: Exception) -> tuple[str, type]:
 def _refuse_powerful(path: Path, name: str, error: Exception) -> None:
     module = name.split(".")[0]
     if name.startswith("torch.nn.modules"):
-        raise CheckpointError(
-            f"{path} is a pickled network ({name}), which only its own code can open. Save its state_dict() there."
-        ) from error
-    if module in sys.stdlib_module_names and module not in HARMLESS_MODULES and name != "builtins.dict":
+        raise _pickled_network(path) from error
+    if module in STANDARD_MODULES and module not in HARMLESS_MODULES and name != "builtins.dict":
         raise _unsafe(path, name) from error
+
+
+def _pickled_network(path: Path) -> CheckpointError:
+    return CheckpointError(
+        f"{path} is a pickled network, which only its own code can open. Open it there and save its state_dict()."
+    )
 
 
 def _unsafe(path: Path, name: str) -> CheckpointError:

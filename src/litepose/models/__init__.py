@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import pkgutil
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -17,7 +19,9 @@ from litepose.errors import MissingPackageError, ModelError, SettingError, neare
 
 try:
     from litepose.models.layers import PoseNetwork
-except ImportError as error:
+except ModuleNotFoundError as error:
+    if error.name != "torch":
+        raise
     raise MissingPackageError(
         "Networks need torch, which is not installed; exported files (.onnx) run without it. "
         'Install it with: pip install "litepose[train]"'
@@ -64,6 +68,20 @@ def build(name: str, *, num_keypoints: int, **settings: Any) -> PoseNetwork:
         if setting not in known:
             raise SettingError(f"{name} has no setting {setting!r}. {nearest_name(setting, known)}")
     return family.NETWORK(**{**family.VARIANTS[name], **settings, "num_keypoints": num_keypoints})
+
+
+def read_arch(path: str | Path) -> dict[str, Any]:
+    """Return the JSON object of an architecture file; `build` checks what it says. Raises ModelError."""
+    path = Path(path)
+    try:
+        arch = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"No architecture file {path} ({error.strerror}). Give the path of a JSON file.") from error
+    except ValueError as error:
+        raise ModelError(f"Architecture file {path} is no JSON: {error}.") from error
+    if not isinstance(arch, dict):
+        raise ModelError(f"Architecture file {path} must hold one JSON object; found a {type(arch).__name__}.")
+    return arch
 
 
 def _import(family: str) -> ModuleType:

@@ -311,26 +311,37 @@ OFFICIAL_KEYS: tuple[tuple[str, str], ...] = (
     (r"final_(refined|raw)\.(\d+)\.conv\.3\.(\w+)", r"heads.\2.\1.pointwise.\3"),
 )
 
-# Printed by the authors (README and slides): variant -> number of keypoints (14 CrowdPose, 17 COCO) -> figures.
-# AP as printed, on CrowdPose test and COCO val2017; latencies as claimed, what they include is not said.
+_CROWDPOSE, _COCO = "CrowdPose test", "COCO val2017"
+
+
+def _latency(nano: int, snapdragon: int, pi: int) -> dict[str, int]:
+    return {"Jetson Nano": nano, "Snapdragon 855": snapdragon, "Raspberry Pi 4B+": pi}
+
+
+# Printed by the authors (README; prune_s: slides): variant -> number of keypoints of the skeleton -> figures. MACs by
+# `macs_reference`'s rule; AP with flip test; the latencies as claimed, what they include is not said.
 PUBLISHED: dict[str, dict[int, dict[str, Any]]] = {
     "litepose_xs": {
-        14: {"macs": 1.2e9, "AP": 49.5, "latency_ms": {"Jetson Nano": 22, "Snapdragon 855": 27, "Pi 4B+": 109}},
-        17: {"macs": 1.2e9, "AP": 40.6},
+        14: {"macs": 1_200_000_000, "data": _CROWDPOSE, "AP": 0.495, "latency_ms": _latency(22, 27, 109)},
+        17: {"macs": 1_200_000_000, "data": _COCO, "AP": 0.406},
     },
     "litepose_s": {
-        14: {"macs": 5.0e9, "AP": 58.3, "latency_ms": {"Jetson Nano": 97, "Snapdragon 855": 76, "Pi 4B+": 420}},
-        17: {"macs": 5.0e9, "AP": 56.8},
+        14: {"macs": 5_000_000_000, "data": _CROWDPOSE, "AP": 0.583, "latency_ms": _latency(97, 76, 420)},
+        17: {"macs": 5_000_000_000, "data": _COCO, "AP": 0.568},
     },
     "litepose_m": {
-        14: {"macs": 7.8e9, "AP": 59.9},
+        14: {"macs": 7_800_000_000, "data": _CROWDPOSE, "AP": 0.599},
         17: {
-            "macs": 7.8e9,
-            "AP": 59.8,
-            "AP_test_dev": 59.7,
-            "latency_ms": {"Jetson Nano": 144, "Snapdragon 855": 97, "Pi 4B+": 588},
+            "macs": 7_800_000_000,
+            "data": _COCO,
+            "AP": 0.598,
+            "AP_test_dev": 0.597,
+            "latency_ms": _latency(144, 97, 588),
         },
     },
-    "litepose_l": {14: {"macs": 13.7e9, "AP": 61.9}, 17: {"macs": 13.8e9, "AP": 62.5}},
-    "litepose_prune_s": {14: {"macs": 4.69e9, "AP": 54.7}},
+    "litepose_l": {
+        14: {"macs": 13_700_000_000, "data": _CROWDPOSE, "AP": 0.619},
+        17: {"macs": 13_800_000_000, "data": _COCO, "AP": 0.625},
+    },
+    "litepose_prune_s": {14: {"macs": 4_690_000_000, "data": _CROWDPOSE, "AP": 0.547}},
 }

@@ -1,0 +1,168 @@
+"""Show what a network or a model file is: parameters, MACs, published figures, provenance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from litepose.commands.options import ArchOption, JsonOption, SizeOption, SkeletonOption, parse_size
+from litepose.errors import MissingPackageError, SettingError
+
+if TYPE_CHECKING:
+    from litepose.counting import Counts, LayerCount
+    from litepose.spec import PoseSpec
+
+FILE_SUFFIXES = (".safetensors", ".onnx")
+LAYER_TABLE_WIDTH = 112
+
+
+@dataclass(frozen=True)
+class Info:
+    """What is known of a network; counts is None where it cannot be built here, published {} where nothing is."""
+
+    spec: PoseSpec
+    size: tuple[int, int]
+    counts: Counts | None
+    published: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        counts, published = self.counts, dict(self.published)
+        return {
+            "model": self.spec.model,
+            "skeleton": self.spec.skeleton.name,
+            "size": list(self.size),
+            "params": counts and counts.params,
+            "macs": counts and counts.macs,
+            "macs_reference": counts and counts.macs_reference,
+            "macs_published": published.pop("macs", None),
+            "published": published,
+            "provenance": dict(self.spec.provenance),
+        }
+
+
+def run(
+    model: Annotated[str, typer.Argument(help="A network's name, e.g. litepose_xs, or a .safetensors or .onnx file.")],
+    skeleton: SkeletonOption = None,
+    size: SizeOption = None,
+    arch: ArchOption = None,
+    layers: Annotated[bool, typer.Option("--layers", help="One line for each layer.")] = False,
+    json_file: JsonOption = None,
+) -> None:
+    import json
+
+    from litepose.files import write_text
+
+    info = describe(model, skeleton=skeleton, size=parse_size(size), arch=arch)
+    _print(info, layers=layers)
+    if json_file is not None:
+        write_text(json_file, json.dumps(info.to_json(), indent=2))
+
+
+def describe(
+    model: str, *, skeleton: str | None = None, size: tuple[int, int] | None = None, arch: Path | None = None
+) -> Info:
+    """Return what is known of a network's name or a model file.
+
+    skeleton: coco17 where it is None; a file has its own. size: (w, h), the model's own where it is None.
+    Raises ModelError, SettingError, InputSizeError, MissingPackageError.
+    """
+    is_file = model.lower().endswith(FILE_SUFFIXES)
+    if is_file and (skeleton or arch):
+        raise SettingError(f"{model} states its own skeleton and architecture; leave out --skeleton and --arch.")
+    spec = _spec_of_file(Path(model)) if is_file else _spec_of_name(model, skeleton, size, arch)
+    size = size or spec.input.size
+    return Info(spec=spec, size=size, counts=_counts(spec, size), published=_published(spec))
+
+
+def _spec_of_name(name: str, skeleton: str | None, size: tuple[int, int] | None, arch: Path | None) -> PoseSpec:
+    from litepose import checkpoints, models
+    from litepose.skeleton import load_skeleton
+
+    given = models.read_arch(arch) if arch else None
+    return checkpoints.default_spec(name, load_skeleton(skeleton or "coco17"), size=size, arch=given)
+
+
+def _spec_of_file(path: Path) -> PoseSpec:
+    if path.suffix.lower() == ".onnx":
+        from litepose.runtimes import open_runtime
+
+        return open_runtime(path).spec
+    from litepose import checkpoints
+
+    return checkpoints.load(path)[1]
+
+
+def _counts(spec: PoseSpec, size: tuple[int, int]) -> Counts | None:
+    """Count the spec's network; None where it names none or torch is absent (an exported file needs neither)."""
+    if not spec.model:
+        return None
+    try:
+        from litepose import checkpoints, counting
+    except (MissingPackageError, ModuleNotFoundError):
+        return None
+    return counting.count(checkpoints.build_network(spec), size)
+
+
+def _published(spec: PoseSpec) -> dict[str, Any]:
+    """Return the authors' figures for this variant and number of keypoints; another arch has none."""
+    if not spec.model or "arch" in spec.network:
+        return {}
+    try:
+        from litepose import models
+    except MissingPackageError:
+        return {}
+    published = getattr(models.family_of(spec.model), "PUBLISHED", {})
+    return dict(published.get(spec.model, {}).get(spec.skeleton.num_keypoints, {}))
+
+
+def _print(info: Info, *, layers: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    report, spec = info.to_json(), info.spec
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_row("model", report["model"] or "(exported, network unknown)")
+    table.add_row("skeleton", f"{spec.skeleton.name}, {spec.skeleton.num_keypoints} keypoints")
+    table.add_row("codec", f"{spec.codec.name}, {spec.codec.mode}")
+    table.add_row("input", f"{info.size[0]}x{info.size[1]} {spec.input.colour}, {spec.input.resize}")
+    for output in spec.outputs:
+        table.add_row("output", f"{output.name}: {output.channels} channels, stride {output.stride}")
+    table.add_row("parameters", _whole(report["params"]))
+    table.add_row("MACs", f"{_whole(report['macs'])}  (multiply-accumulates as executed)")
+    table.add_row("MACs, reference rule", f"{_whole(report['macs_reference'])}  (the authors' way of counting)")
+    if report["macs_published"]:
+        table.add_row("MACs, published", f"{_whole(report['macs_published'])}  (at the variant's own input size)")
+    for what, facts in (("published", report["published"]), ("provenance", report["provenance"])):
+        for key, value in facts.items():
+            table.add_row(f"{what}: {key}", str(value))
+    console = Console()
+    console.print(table)
+    if layers and info.counts:
+        wide = Console(width=max(console.width, LAYER_TABLE_WIDTH))  # narrow terminals wrap it, nothing is cut
+        wide.print(_layer_table(info.counts.layers))
+
+
+def _layer_table(layers: tuple[LayerCount, ...]) -> Any:
+    from rich.table import Column, Table
+
+    numbers = [Column(what, justify="right", no_wrap=True) for what in ("parameters", "MACs", "reference rule")]
+    table = Table(
+        Column("layer", overflow="fold"),
+        Column("kind", no_wrap=True),
+        Column("output", no_wrap=True),
+        *numbers,
+        box=None,
+    )
+    for layer in layers:
+        shape = "x".join(str(side) for side in layer.output_shape)
+        table.add_row(
+            layer.name, layer.kind, shape, _whole(layer.params), _whole(layer.macs), _whole(layer.macs_reference)
+        )
+    return table
+
+
+def _whole(number: float | None) -> str:
+    return "-" if number is None else f"{int(number):,}"
