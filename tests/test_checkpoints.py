@@ -21,7 +21,7 @@ from torch import Tensor
 
 from litepose import checkpoints, models
 from litepose.codecs import AECodec
-from litepose.errors import CheckpointError, InputSizeError, ModelError, SettingError, SpecError
+from litepose.errors import CheckpointError, InputSizeError, SettingError, SpecError
 from litepose.importing import rename
 from litepose.models.litepose import OFFICIAL_KEYS, LitePose, uniform_arch
 from litepose.skeleton import COCO17, CROWDPOSE14, MPII16
@@ -149,16 +149,17 @@ def test_files_that_are_no_checkpoint_are_refused(tiny, tmp_path):
         "newer": (with_spec(spec, version=99), SpecError, "version 99"),
         "broken": (safetensors.torch.save({}, metadata={SPEC_KEY: "{"}), SpecError, "cannot be read"),
         "maps": (with_spec(spec, network={"num_keypoints": 13, "arch": TINY}), SpecError, "do not belong together"),
-        "settings": (with_spec(spec, network={"num_keypoints": 14, "num_keypoint": 1}), SettingError, "num_keypoints"),
+        "settings": (with_spec(spec, network={"num_keypoints": 14, "num_keypoint": 1}), SpecError, "num_keypoints"),
         "nothing": (with_spec(spec, network={}), SpecError, "num_keypoints"),
-        "network": (with_spec(spec, model="litepose_xxxs"), ModelError, "litepose_xs"),
-        "exported": (with_spec(spec, model=""), ModelError, "exported file"),
+        "network": (with_spec(spec, model="litepose_xxxs"), SpecError, "litepose_xs"),
+        "exported": (with_spec(spec, model=""), SpecError, "exported file"),
     }
     for name, (content, error, words) in bad.items():
         path = tmp_path / f"{name}.safetensors"
         path.write_bytes(content)
-        with pytest.raises(error, match=words):
+        with pytest.raises(error, match=words) as caught:
             checkpoints.load_network(path)
+        assert f"{name}.safetensors" in str(caught.value)
     with pytest.raises(CheckpointError, match="No checkpoint"):
         checkpoints.load(tmp_path / "absent.safetensors")
     with pytest.raises(CheckpointError, match="No checkpoint"):

@@ -118,9 +118,12 @@ def load(path: str | Path) -> tuple[dict[str, Tensor], PoseSpec]:
 
 
 def load_network(path: str | Path) -> tuple[PoseNetwork, PoseSpec]:
-    """Return (network in eval mode, spec) of a .safetensors file. Raises CheckpointError, SpecError, ModelError."""
+    """Return (network in eval mode, spec) of a .safetensors file. Raises CheckpointError, SpecError."""
     state, spec = load(path)
-    network = build_network(spec)
+    try:
+        network = build_network(spec)
+    except (ModelError, SettingError) as error:
+        raise SpecError(f"{path} describes a network that cannot be built: {error}") from error
     load_state(network, state, source=str(path))
     return network.eval(), spec
 
