@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from litepose.codecs import Codec, codec_from_json, codec_to_json
-from litepose.errors import SpecError, nearest_name
+from litepose.errors import LiteposeError, SpecError, nearest_name
 from litepose.skeleton import Skeleton
 
 SPEC_VERSION = 1
@@ -135,5 +135,7 @@ class PoseSpec:
                 network=data.get("network", {}),
                 provenance=data.get("provenance", {}),
             )
+        except LiteposeError as error:
+            raise SpecError(f"{source} has a pose spec that this litepose cannot use. {error}") from error
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise SpecError(f"{source} has an incomplete pose spec: {error!r}. Export the model again.") from error
