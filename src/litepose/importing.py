@@ -181,6 +181,6 @@ def _placeholder(name: str, kind: type) -> type:
 
 
 def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    detail = text.split("WeightsUnpickler error:")[-1].strip().splitlines()
-    return (detail[0] if detail else type(error).__name__).rstrip(".")
+    """Return torch's own reason without its paragraphs of advice."""
+    lines = str(error).split("WeightsUnpickler error:")[-1].strip().splitlines()
+    return f"{type(error).__name__}: {lines[0].rstrip('.')}" if lines else type(error).__name__
