@@ -10,13 +10,17 @@ WORKERS ?= 2
 # One thread for each worker: two workers with all threads each are slower than one.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo pictures test test-all lint clean
 
 demo: $(DEMO_ENV)/up-to-date
 	$(DEMO_ENV)/bin/litepose predict examples/astronaut.jpg examples/scene.jpg -o $(DEMO_OUT) --json $(DEMO_OUT)/people.json
 	@echo
 	@echo "The people are drawn into the pictures of $(CURDIR)/$(DEMO_OUT):"
 	@ls -1 $(DEMO_OUT)
+
+# The pictures of the README, after new weights.
+pictures: demo
+	cp $(DEMO_OUT)/astronaut.jpg $(DEMO_OUT)/scene.jpg docs/images/
 
 test: lint
 	$(TEST_ENV)/bin/python -m pytest -n $(WORKERS) -m "not slow" $(PYTEST_ARGS)
