@@ -29,7 +29,8 @@ def test_merged_maps_equal_the_reference(case):
     codec = AECodec(project=about["project2image"])
     maps = codec.aggregate(passes_of(about, a), tuple(about["base_size_wh"]), skeleton)
     np.testing.assert_allclose(maps.heatmaps, a["heatmaps"][0], atol=ATOL, rtol=0)
-    np.testing.assert_allclose(np.moveaxis(maps.tags, 0, -1), a["tags"][0], atol=ATOL, rtol=0)
+    tags = np.stack([maps.tag_map(keypoint) for keypoint in range(skeleton.num_keypoints)])  # (K, T, h, w)
+    np.testing.assert_allclose(np.moveaxis(tags, 1, -1), a["tags"][0], atol=ATOL, rtol=0)
 
 
 def test_order_of_passes_does_not_matter():

@@ -15,16 +15,16 @@ import numpy as np
 from litepose.codecs.ae_maps import (
     AEMaps,
     ChannelLayout,
-    adjust_people,
     check_outputs,
+    fill_in,
     find_candidates,
     merge_heatmaps,
     merge_tags,
-    refine_people,
     score_people,
+    shift_to_subcell,
 )
 from litepose.codecs.base import Pass
-from litepose.codecs.grouping import group, keypoint_order
+from litepose.codecs.grouping import Candidates, group, keypoint_order
 from litepose.codecs.maps import auto_sigma, box_sigmas, cells_of, cut_holes, draw_gaussians
 from litepose.errors import InputSizeError, SettingError, nearest_name
 from litepose.poses import Poses, Sample
@@ -173,20 +173,24 @@ class AECodec:
 
         Heatmaps are averaged over outputs, mirrored passes and scales; tags come from the scale nearest 1, mirrored
         ones as further tag dimensions. "fast" leaves the maps at the network's resolution.
-        size: (w, h) of the input at scale 1. Raises ModelError where outputs do not fit or are not finite.
+        size: (w, h) of the input at scale 1. Raises ModelError where outputs do not fit.
         """
         wanted = self.channels(skeleton)
         for one in passes:
             check_outputs(one.outputs, wanted)
         num_keypoints = skeleton.num_keypoints + self.center_keypoint
         layout = ChannelLayout(num_keypoints, self.heatmap_outputs, self.tag_outputs, self.tag_per_keypoint)
-        mirror = np.append(skeleton.mirror_indices, [skeleton.num_keypoints] * self.center_keypoint).astype(np.int64)
-        projected = size if self.project and self.mode == "exact" else None
-        heatmaps = merge_heatmaps(passes, layout, mirror, projected)
-        tags = merge_tags(passes, layout, mirror, projected or heatmaps.shape[:0:-1], coarse=self.mode == "fast")
+        mirror = None
+        if any(one.mirrored for one in passes):
+            mirror = np.append(skeleton.mirror_indices, [skeleton.num_keypoints] * self.center_keypoint).astype(
+                np.int64
+            )
+        project = self.project and self.mode == "exact"
+        heatmaps = merge_heatmaps(passes, layout, mirror, size if project else None)
+        tags, step = merge_tags(passes, layout, mirror)
         if self.center_keypoint and self.ignore_center:
             heatmaps = heatmaps[: skeleton.num_keypoints]
-        return AEMaps(heatmaps, tags, size)
+        return AEMaps(heatmaps, tags, size, step if self.mode == "exact" else None)
 
     def decode(self, maps: AEMaps, skeleton: Skeleton) -> Poses:
         """Return the people in the order of their founding, in px of the network input at scale 1.
@@ -194,19 +198,21 @@ class AECodec:
         keypoint_scores are heats. A person's score is the mean heat over all keypoints before `refine`, as in the
         reference. "exact" gives the reference's people. "fast" differs where the maps do: peaks are those of the
         averaged maps at network resolution (up to half a cell away from those of the enlarged ones), tags are read
-        from the coarse map.
+        from the coarse map. Raises ModelError where maps are not finite.
         """
-        people = self.match(maps)
-        if self.adjust:
-            people = adjust_people(maps.heatmaps, people)
-        people = people[:, : skeleton.num_keypoints]
-        people = people[(people[..., 2] > 0).any(axis=1)]  # nobody consists of a centre alone
-        scores = score_people(people)
-        if self.refine:
-            people = refine_people(maps, people)
+        people = self.match(maps)[:, : skeleton.num_keypoints]
         found = people[..., 2] > 0
-        cell = np.array(maps.size, dtype=np.float32) / np.array(maps.heatmaps.shape[:0:-1], dtype=np.float32)
-        return Poses(skeleton, people[..., :2] * cell, np.where(found, people[..., 2], 0), scores)
+        if self.center_keypoint and not self.ignore_center:
+            some = found.any(axis=1)  # nobody consists of a centre alone
+            people, found = people[some], found[some]
+        scores = score_people(people)
+        shifted = found if self.adjust else np.zeros_like(found)
+        if self.refine and not found.all():
+            people = fill_in(maps, people)
+            shifted = shifted | (~found & (people[..., 2] > 0))
+        shift_to_subcell(maps.heatmaps, people, shifted)
+        cell = np.divide(maps.size, maps.map_size, dtype=np.float32)
+        return Poses(skeleton, people[..., :2] * cell, people[..., 2], scores)
 
     def match(self, maps: AEMaps) -> np.ndarray:
         """Return the people as grouped: (N, K, 3 + T) float32 x, y in cells, heat, tags; zeros = missing."""
@@ -215,13 +221,18 @@ class AECodec:
         if self.center_keypoint and not self.ignore_center:
             order = (num_keypoints - 1, *keypoint_order(num_keypoints - 1))
         return group(
-            find_candidates(maps, kernel=self.nms_kernel, most=self.max_people, above=self.detection_threshold),
+            self.candidates(maps),
+            num_keypoints,
             order=order,
             max_people=self.max_people,
             tag_threshold=self.tag_threshold,
             use_detection_val=self.use_detection_val,
             ignore_too_much=self.ignore_too_much,
         )
+
+    def candidates(self, maps: AEMaps) -> Candidates:
+        """Return the peaks that may become keypoints. Raises ModelError where maps are not finite."""
+        return find_candidates(maps, kernel=self.nms_kernel, most=self.max_people, above=self.detection_threshold)
 
     def _with_center(self, keypoints: np.ndarray) -> np.ndarray:
         """Append the mean of each person's labelled keypoints where the codec has one: (N, K, 3) -> (N, K + 1, 3)."""

@@ -8,8 +8,9 @@ row the heat is constant, so all people at the same rounded distance cost the sa
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,32 +22,46 @@ COCO_ORDER = (0, 1, 2, 3, 4, 5, 6, 11, 12, 7, 8, 9, 10, 13, 14, 15, 16)
 
 @dataclass(frozen=True)
 class Candidates:
-    """The candidates for one keypoint, best first.
+    """The candidates for all keypoints, by keypoint, best first.
 
-    cells: (M, 2) int64 x, y. scores: (M,) float32. tags: (M, T) float32.
+    keypoints: (M,) int64, ascending. cells: (M, 2) int64 x, y. scores: (M,) float32. tags: (M, T) float32.
     """
 
+    keypoints: np.ndarray
     cells: np.ndarray
     scores: np.ndarray
     tags: np.ndarray
 
 
-@dataclass
 class _Person:
-    keypoints: dict[int, tuple[float, ...]] = field(default_factory=dict)  # index -> x, y, score, tags
-    tags: list[np.ndarray] = field(default_factory=list)
-    mean_tag: np.ndarray | None = None
+    """A person in the making: rows of x, y, score, tags by keypoint, and the tags whose mean attracts candidates.
 
-    def put(self, keypoint: int, row: tuple[float, ...], tag: np.ndarray) -> None:
-        self.keypoints[keypoint] = row
+    A tag is a float32 number, or a (T,) array where there are more than one.
+    """
+
+    __slots__ = ("rows", "tag_sum", "tags")
+
+    def __init__(self) -> None:
+        self.rows: dict[int, list[float]] = {}
+        self.tags: list[np.ndarray] = []
+        self.tag_sum: np.ndarray
+
+    def put(self, keypoint: int, row: list[float], tag: np.ndarray) -> None:
+        self.rows[keypoint] = row
         self.tags.append(tag)
-        self.mean_tag = None
+        # The reference takes np.mean of all tags anew in float32, where the order of adding shows. numpy adds (n, T)
+        # row by row, but a single column in eight lanes: the running sum is numpy's, except at every 8th tag.
+        if len(self.tags) == 1:
+            self.tag_sum = tag
+        elif len(self.tags) % 8 == 0 and not tag.ndim:
+            self.tag_sum = np.add.reduce(np.array(self.tags))
+        else:
+            self.tag_sum = self.tag_sum + tag
 
-    def mean(self) -> np.ndarray:
-        if self.mean_tag is None:
-            # float32 throughout, and summed in numpy's order over (n, T), as the reference's np.mean does.
-            self.mean_tag = np.add.reduce(np.stack(self.tags), axis=0) / np.float32(len(self.tags))
-        return self.mean_tag
+    def found(self, keypoint: int, row: list[float], tag: np.ndarray) -> None:
+        """Start from this tag alone; keypoints of an earlier founding with an equal tag stay."""
+        self.tags.clear()
+        self.put(keypoint, row, tag)
 
 
 def keypoint_order(num_keypoints: int) -> tuple[int, ...]:
@@ -56,7 +71,8 @@ def keypoint_order(num_keypoints: int) -> tuple[int, ...]:
 
 
 def group(
-    candidates: Sequence[Candidates],
+    candidates: Candidates,
+    num_keypoints: int,
     *,
     order: Iterable[int],
     max_people: int,
@@ -66,39 +82,42 @@ def group(
 ) -> np.ndarray:
     """Return the people in the order of their founding: (N, K, 3 + T) float32 x, y, score, tags; zeros = missing.
 
-    candidates: one entry for each keypoint. order: the keypoints in the order of grouping.
+    order: the keypoints in the order of grouping.
     """
     people: dict[float, _Person] = {}  # by the first tag component of the founder
+    num_tags = candidates.tags.shape[1]
+    all_tags = candidates.tags if num_tags > 1 else candidates.tags[:, 0]
+    all_rows = np.concatenate([candidates.cells, candidates.scores[:, None], candidates.tags], axis=1).tolist()
+    starts = np.searchsorted(candidates.keypoints, np.arange(num_keypoints + 1)).tolist()
     for keypoint in order:
-        found = candidates[keypoint]
-        if not len(found.scores):
+        start, end = starts[keypoint], starts[keypoint + 1]
+        asked = list(itertools.islice(people.values(), max_people))
+        if start == end or (ignore_too_much and len(asked) == max_people):
             continue
-        rows = np.concatenate([found.cells, found.scores[:, None], found.tags], axis=1).tolist()
-        if not people:
-            columns = [-1] * len(rows)
+        rows, tags = all_rows[start:end], all_tags[start:end]
+        if asked:
+            distances = _tag_distances(tags, asked)
+            costs = distances
+            if use_detection_val:
+                costs = np.rint(distances) * 100 - candidates.scores[start:end, None]
+            columns = _accepted(distances, costs, tag_threshold)
         else:
-            asked = list(people.values())[:max_people]
-            if ignore_too_much and len(asked) == max_people:
-                continue
-            distances = _tag_distances(found.tags, asked)
-            costs = np.round(distances) * 100 - found.scores[:, None].astype(np.float64)
-            columns = _accepted(distances, costs if use_detection_val else distances, tag_threshold)
-        for row, tag, column in zip(rows, found.tags, columns, strict=True):
+            columns = [-1] * len(rows)
+        for row, tag, column in zip(rows, tags, columns, strict=True):
             if column >= 0:
-                asked[column].put(keypoint, tuple(row), tag)
+                asked[column].put(keypoint, row, tag)
             else:
-                founder = people.setdefault(row[3], _Person())
-                founder.tags.clear()
-                founder.put(keypoint, tuple(row), tag)
-    return _as_array(people.values(), len(candidates), candidates[0].tags.shape[1])
+                people.setdefault(row[3], _Person()).found(keypoint, row, tag)
+    return _as_array(list(people.values()), num_keypoints, num_tags)
 
 
 def _tag_distances(tags: np.ndarray, people: Sequence[_Person]) -> np.ndarray:
-    """Euclidean distances between (M, T) tags and the mean tags of G people: (M, G) float64."""
-    means = np.stack([person.mean() for person in people])
-    difference = tags[:, None].astype(np.float64) - means[None]
-    if difference.shape[2] == 1:
-        return np.abs(difference[..., 0])
+    """Return the Euclidean distances between (M,) or (M, T) tags and the mean tags of G people: (M, G) float64."""
+    sums = np.array([person.tag_sum for person in people], dtype=np.float32)
+    counts = np.array([len(person.tags) for person in people], dtype=np.float32)
+    if tags.ndim == 1:
+        return np.abs(tags[:, None] - (sums / counts).astype(np.float64))
+    difference = tags[:, None] - (sums / counts[:, None]).astype(np.float64)
     return np.sqrt(np.add.reduce(difference * difference, axis=2))
 
 
@@ -109,15 +128,13 @@ def _accepted(distances: np.ndarray, costs: np.ndarray, tag_threshold: float) ->
         nobody = np.full((num_candidates, num_candidates - num_people), NO_PERSON_COST)
         costs = np.concatenate([costs, nobody], axis=1)
     near = (distances < tag_threshold).tolist()
-    columns = assign(costs)
-    return [column if column < num_people and near[row][column] else -1 for row, column in enumerate(columns)]
+    return [column if column < num_people and near[row][column] else -1 for row, column in enumerate(assign(costs))]
 
 
-def _as_array(people: Iterable[_Person], num_keypoints: int, num_tags: int) -> np.ndarray:
-    people = list(people)
+def _as_array(people: list[_Person], num_keypoints: int, num_tags: int) -> np.ndarray:
     result = np.zeros((len(people), num_keypoints, 3 + num_tags), dtype=np.float32)
-    for n, person in enumerate(people):
-        result[n, list(person.keypoints)] = list(person.keypoints.values())
+    for person, array in zip(people, result, strict=True):
+        array[list(person.rows)] = list(person.rows.values())
     return result
 
 
@@ -128,55 +145,62 @@ def assign(costs: np.ndarray) -> list[int]:
     """
     num_rows, size = costs.shape
     assert num_rows <= size, f"assign needs a column for each row, got {costs.shape}"
+    reduced = costs - costs.min(axis=1, keepdims=True)  # columns are not reduced
+    zeros = _zero_columns(reduced)
+    stars = _first_zeros(zeros)
+    if -1 not in stars:  # rows of zeros, which would make a square, take the columns left over
+        return stars
     square = np.zeros((size, size))
-    square[:num_rows] = costs
-    square[:num_rows] -= square[:num_rows].min(axis=1, keepdims=True)  # columns are not reduced
-    return _Assignment(square).solve()[:num_rows]
+    square[:num_rows] = reduced
+    zeros += [(1 << size) - 1] * (size - num_rows)
+    return _Assignment(square, zeros, _first_zeros(zeros)).solve()[:num_rows]
+
+
+def _zero_columns(costs: np.ndarray) -> list[int]:
+    """Return for each row the columns that hold a zero, as bits."""
+    packed = np.packbits(costs == 0, axis=1, bitorder="little")
+    width = packed.shape[1]
+    packed_bytes = packed.tobytes()
+    return [int.from_bytes(packed_bytes[at : at + width], "little") for at in range(0, len(packed_bytes), width)]
+
+
+def _first_zeros(zeros: list[int]) -> list[int]:
+    """Star, row by row, the first zero in a column without a star; -1 for a row without one."""
+    stars, free_columns = [], ~0
+    for row in zeros:
+        lowest = row & free_columns
+        lowest &= -lowest
+        free_columns &= ~lowest
+        stars.append(lowest.bit_length() - 1)
+    return stars
 
 
 class _Assignment:
     """The state of one run of the Hungarian method; sets of columns are bits of an int."""
 
-    def __init__(self, costs: np.ndarray) -> None:
+    def __init__(self, costs: np.ndarray, zeros: list[int], stars: list[int]) -> None:
         self.costs = costs
+        self.zeros = zeros
         self.size = len(costs)
-        self.all_columns = (1 << self.size) - 1
-        self.zeros = self._find_zeros()
-        self.star_of_row = [-1] * self.size
+        self.star_of_row = stars
         self.star_of_column = [-1] * self.size
+        for row, column in enumerate(stars):
+            if column >= 0:
+                self.star_of_column[column] = row
         self.prime_of_row = [-1] * self.size
-        self.free_columns = self.all_columns  # not covered
         self.row_covered = [False] * self.size
+        self.free_columns = 0  # not covered
 
     def solve(self) -> list[int]:
         """Return the column of each row."""
-        self._star_first_zeros()
+        self._cover_starred_columns()
         while self.free_columns:
             self._augment(self._prime())
             self._cover_starred_columns()
         return self.star_of_row
 
-    def _find_zeros(self) -> list[int]:
-        packed = np.packbits(self.costs == 0, axis=1, bitorder="little")
-        return [int.from_bytes(row.tobytes(), "little") for row in packed]
-
-    def _star_first_zeros(self) -> None:
-        """Star, row by row, the first zero in a column without a star."""
-        for row in range(self.size):
-            open_zeros = self.zeros[row] & self.free_columns
-            if open_zeros:
-                column = (open_zeros & -open_zeros).bit_length() - 1
-                self._star(row, column)
-                self.free_columns &= ~(1 << column)
-
-    def _star(self, row: int, column: int) -> None:
-        self.star_of_row[row], self.star_of_column[column] = column, row
-
     def _cover_starred_columns(self) -> None:
-        self.free_columns = self.all_columns
-        for column, row in enumerate(self.star_of_column):
-            if row >= 0:
-                self.free_columns &= ~(1 << column)
+        self.free_columns = sum(1 << column for column, row in enumerate(self.star_of_column) if row < 0)
 
     def _prime(self) -> tuple[int, int]:
         """Prime uncovered zeros, making new ones where there are none, until one has no star in its row."""
@@ -213,14 +237,14 @@ class _Assignment:
         least = self.costs[~covered][:, free].min()
         self.costs[covered] += least
         self.costs[:, free] -= least
-        self.zeros = self._find_zeros()
+        self.zeros = _zero_columns(self.costs)
 
     def _augment(self, zero: tuple[int, int]) -> None:
         """Swap stars and primes along the path from an unstarred prime, then uncover and unprime everything."""
         row, column = zero
         while True:
             starred = self.star_of_column[column]
-            self._star(row, column)
+            self.star_of_row[row], self.star_of_column[column] = column, row
             if starred < 0:
                 break
             row, column = starred, self.prime_of_row[starred]

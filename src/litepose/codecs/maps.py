@@ -7,6 +7,7 @@ keypoint at (x, y) belongs to the cell (trunc x, trunc y), so an x of -0.7 count
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterable
 
 import cv2
@@ -113,26 +114,55 @@ def resize_maps(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return resized
 
 
-def find_peaks(heatmap: np.ndarray, *, kernel: int, most: int, above: float) -> np.ndarray:
-    """Return the flat indices of the highest peaks of an (h, w) float32 map, highest first: (M,) int64.
+def find_peaks(heatmaps: np.ndarray, *, kernel: int, most: int, above: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the channels and flat cells of the `most` highest peaks of each map, by channel, highest first.
 
     A peak is at least as high as everything in the kernel x kernel square around it, so each cell of a plateau is one.
     Equal peaks come in torch.topk's order, which counts all other cells as 0 (see codecs/topk.py).
-    above: only peaks higher than this, which is at least 0.
+    heatmaps: (K, h, w) float32. above: only peaks higher than this, which is at least 0. Returns twice (M,) int64.
     """
-    flat = heatmap.ravel()
+    flat = heatmaps.reshape(len(heatmaps), -1)
+    area = flat.shape[1]
     high = np.flatnonzero(flat > above)
-    if not len(high):
-        return high
-    highest_around = cv2.dilate(heatmap, np.ones((kernel, kernel), np.uint8)).ravel()
-    peaks = high[flat[high] == highest_around[high]]
-    heats = flat[peaks]
-    order = np.argsort(-heats, kind="stable")[: most + 1]
-    ranked = heats[order]
-    if (ranked[1:] == ranked[:-1]).any():
-        order_of_all = np.array(topk_order(np.where(flat == highest_around, flat, 0), min(most, len(flat))))
-        return order_of_all[flat[order_of_all] > above]
-    return peaks[order[:most]]
+    heats = flat.ravel()[high]
+    square = np.ones((kernel, kernel), np.uint8)
+    around = np.empty(heatmaps.shape[1:], dtype=np.float32)  # one for all channels: fresh pages cost more than dilating
+    starts = np.searchsorted(high, np.arange(len(flat) + 1) * area).tolist()
+    highest = np.empty_like(heats)
+    for channel, (start, end) in enumerate(itertools.pairwise(starts)):
+        if start < end:
+            cv2.dilate(heatmaps[channel], square, dst=around)
+            highest[start:end] = around.ravel()[high[start:end] - channel * area]
+    is_peak = heats == highest
+    channels, cells = np.divmod(high[is_peak], area)
+    heats = heats[is_peak]
+    order = np.lexsort((-heats, channels))
+    channels, cells, heats = channels[order], cells[order], heats[order]
+    same_channel = channels[1:] == channels[:-1]
+    tied = np.unique(channels[1:][same_channel & (heats[1:] == heats[:-1])]).tolist()
+    if tied or len(channels) > most:
+        return _ranked(heatmaps, channels, cells, tied, square, most, above)
+    return channels, cells
+
+
+def _ranked(
+    heatmaps: np.ndarray,
+    channels: np.ndarray,
+    cells: np.ndarray,
+    tied: list[int],
+    square: np.ndarray,
+    most: int,
+    above: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Keep the `most` first peaks of each channel, the `tied` channels' in torch.topk's order."""
+    starts = np.searchsorted(channels, np.arange(len(heatmaps) + 1)).tolist()
+    kept = [cells[start : min(end, start + most)] for start, end in itertools.pairwise(starts)]
+    for channel in tied:
+        heatmap = heatmaps[channel]
+        everywhere = np.where(heatmap == cv2.dilate(heatmap, square), heatmap, 0).ravel()
+        ranked = np.array(topk_order(everywhere, min(most, len(everywhere))))
+        kept[channel] = ranked[everywhere[ranked] > above]
+    return np.repeat(np.arange(len(kept)), [len(one) for one in kept]), np.concatenate(kept)
 
 
 def quarter_shift(heatmaps: np.ndarray, keypoints: np.ndarray, cells: np.ndarray) -> np.ndarray:
