@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from litepose.codecs.base import Pass
@@ -130,21 +131,23 @@ def merge_heatmaps(
 
 
 def _heatmaps_of_scale(passes: Sequence[Pass], layout: ChannelLayout, mirror: np.ndarray | None) -> np.ndarray:
-    finest = passes[0].outputs[-1].shape[:0:-1]
-    total: np.ndarray | None = None
-    count = 0
+    """Average the heatmaps of all outputs and passes at the finest output's size: (K, h, w) float32."""
+    sums = []
     for output in np.flatnonzero(layout.heatmap_outputs).tolist():
         maps = [_upright(layout.heatmaps(output, one.outputs[output]), one.mirrored, mirror) for one in passes]
         # Enlarging is linear and commutes with mirroring, so it is done once, on the sum.
-        resized = resize_maps(maps[0] if len(maps) == 1 else np.add.reduce(maps), finest)
-        count += len(maps)
-        if total is None:
-            total = resized if resized is not maps[0] else resized.copy()
-        else:
-            total += resized
-    assert total is not None, "some output has heatmaps"
-    total /= np.float32(count)
-    return total
+        sums.append(maps[0] if len(maps) == 1 else np.add.reduce(maps))
+    finest = passes[0].outputs[-1].shape[:0:-1]
+    share = 1 / (len(sums) * len(passes))
+    merged = np.empty((layout.num_keypoints, finest[1], finest[0]), dtype=np.float32)
+    for target, first, *others in zip(merged, *sums, strict=True):  # by keypoint, so that a map stays in the cache
+        cv2.resize(first, finest, dst=target, interpolation=cv2.INTER_LINEAR)
+        for number, other in enumerate(others):
+            enlarged = resize_maps(other[None], finest)[0]
+            cv2.addWeighted(target, 1 if number else share, enlarged, share, 0, dst=target)
+        if not others:
+            target *= share
+    return merged
 
 
 def merge_tags(

@@ -39,12 +39,13 @@ class _Person:
     A tag is a float32 number, or a (T,) array where there are more than one.
     """
 
-    __slots__ = ("rows", "tag_sum", "tags")
+    __slots__ = ("mean_tag", "rows", "tag_sum", "tags")
 
     def __init__(self) -> None:
         self.rows: dict[int, list[float]] = {}
         self.tags: list[np.ndarray] = []
         self.tag_sum: np.ndarray
+        self.mean_tag: np.ndarray
 
     def put(self, keypoint: int, row: list[float], tag: np.ndarray) -> None:
         self.rows[keypoint] = row
@@ -57,6 +58,7 @@ class _Person:
             self.tag_sum = np.add.reduce(np.array(self.tags))
         else:
             self.tag_sum = self.tag_sum + tag
+        self.mean_tag = self.tag_sum / np.float32(len(self.tags))
 
     def found(self, keypoint: int, row: list[float], tag: np.ndarray) -> None:
         """Start from this tag alone; keypoints of an earlier founding with an equal tag stay."""
@@ -113,11 +115,10 @@ def group(
 
 def _tag_distances(tags: np.ndarray, people: Sequence[_Person]) -> np.ndarray:
     """Return the Euclidean distances between (M,) or (M, T) tags and the mean tags of G people: (M, G) float64."""
-    sums = np.array([person.tag_sum for person in people], dtype=np.float32)
-    counts = np.array([len(person.tags) for person in people], dtype=np.float32)
+    means = np.array([person.mean_tag for person in people], dtype=np.float64)
     if tags.ndim == 1:
-        return np.abs(tags[:, None] - (sums / counts).astype(np.float64))
-    difference = tags[:, None] - (sums / counts[:, None]).astype(np.float64)
+        return np.abs(tags[:, None] - means)
+    difference = tags[:, None] - means
     return np.sqrt(np.add.reduce(difference * difference, axis=2))
 
 

@@ -121,47 +121,29 @@ def find_peaks(heatmaps: np.ndarray, *, kernel: int, most: int, above: float) ->
     Equal peaks come in torch.topk's order, which counts all other cells as 0 (see codecs/topk.py).
     heatmaps: (K, h, w) float32. above: only peaks higher than this, which is at least 0. Returns twice (M,) int64.
     """
-    flat = heatmaps.reshape(len(heatmaps), -1)
-    area = flat.shape[1]
-    high = np.flatnonzero(flat > above)
-    heats = flat.ravel()[high]
     square = np.ones((kernel, kernel), np.uint8)
     around = np.empty(heatmaps.shape[1:], dtype=np.float32)  # one for all channels: fresh pages cost more than dilating
-    starts = np.searchsorted(high, np.arange(len(flat) + 1) * area).tolist()
-    highest = np.empty_like(heats)
-    for channel, (start, end) in enumerate(itertools.pairwise(starts)):
-        if start < end:
-            cv2.dilate(heatmaps[channel], square, dst=around)
-            highest[start:end] = around.ravel()[high[start:end] - channel * area]
-    is_peak = heats == highest
-    channels, cells = np.divmod(high[is_peak], area)
-    heats = heats[is_peak]
+    is_peak = np.empty(heatmaps.shape, dtype=bool)
+    for heatmap, mark in zip(heatmaps, is_peak, strict=True):
+        cv2.dilate(heatmap, square, dst=around)
+        np.equal(heatmap, around, out=mark)
+    places = np.flatnonzero(is_peak)
+    heats = heatmaps.ravel()[places]
+    high = heats > above
+    channels, cells = np.divmod(places[high], around.size)
+    heats = heats[high]
     order = np.lexsort((-heats, channels))
     channels, cells, heats = channels[order], cells[order], heats[order]
     same_channel = channels[1:] == channels[:-1]
     tied = np.unique(channels[1:][same_channel & (heats[1:] == heats[:-1])]).tolist()
-    if tied or len(channels) > most:
-        return _ranked(heatmaps, channels, cells, tied, square, most, above)
-    return channels, cells
-
-
-def _ranked(
-    heatmaps: np.ndarray,
-    channels: np.ndarray,
-    cells: np.ndarray,
-    tied: list[int],
-    square: np.ndarray,
-    most: int,
-    above: float,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Keep the `most` first peaks of each channel, the `tied` channels' in torch.topk's order."""
     starts = np.searchsorted(channels, np.arange(len(heatmaps) + 1)).tolist()
+    if not tied and max(end - start for start, end in itertools.pairwise(starts)) <= most:
+        return channels, cells
     kept = [cells[start : min(end, start + most)] for start, end in itertools.pairwise(starts)]
     for channel in tied:
-        heatmap = heatmaps[channel]
-        everywhere = np.where(heatmap == cv2.dilate(heatmap, square), heatmap, 0).ravel()
-        ranked = np.array(topk_order(everywhere, min(most, len(everywhere))))
-        kept[channel] = ranked[everywhere[ranked] > above]
+        peaks_only = np.where(is_peak[channel], heatmaps[channel], 0).ravel()
+        ranked = np.array(topk_order(peaks_only, min(most, len(peaks_only))))
+        kept[channel] = ranked[peaks_only[ranked] > above]
     return np.repeat(np.arange(len(kept)), [len(one) for one in kept]), np.concatenate(kept)
 
 
