@@ -26,23 +26,31 @@ class SyntheticPeople:
     """Scenes of drawn people.
 
     size: (w, h) of the pictures; people: fewest and most people in a scene; poses: a file of real poses to draw (see
-    pose_files), else simple priors; backgrounds: a folder of pictures without people, or BGR pictures themselves.
+    pose_files), else simple priors; backgrounds: a folder of pictures without people, or BGR pictures themselves;
+    turned_faces: label eyes, nose and ears on the far side of a head as hidden; else they are left out, as in COCO.
     Keypoints that the drawn figures do not have are marked as not labelled.
     """
 
     def __init__(
         self, size: tuple[int, int] = (320, 320), people: tuple[int, int] = (0, 12), skeleton: Skeleton = COCO17,
         seed: int = 0, length: int = 10000, poses: str | Path | None = None,
-        *, backgrounds: str | Path | Sequence[np.ndarray] | None = None,
+        *, backgrounds: str | Path | Sequence[np.ndarray] | None = None, turned_faces: bool = False,
     ) -> None:  # fmt: skip
         self.size = _checked_pair("size", size, 32, 4096)
         self.people = _checked_pair("people", people, 0, 60)
         if self.people[0] > self.people[1]:
-            raise SettingError(f"synthetic people={people[0]}-{people[1]}: the fewest is above the most. Swap them.")
+            raise SettingError(
+                f"Synthetic people were asked for with people={people[0]}-{people[1]}; no range. Swap the numbers."
+            )
         if length < 1:
-            raise SettingError(f"synthetic length={length}: a dataset needs at least one scene.")
+            raise SettingError(
+                f"Synthetic people were asked for with length={length}; a dataset needs at least one scene."
+            )
+        if seed < 0:
+            raise SettingError(f"Synthetic people were asked for with seed={seed}; a seed is 0 or above.")
         self.skeleton = skeleton
         self.seed = seed
+        self.turned_faces = turned_faces
         self.name = f"synthetic-{seed}"
         self.ids = tuple(range(length))
         self.poses = None if poses is None else read_poses(poses)
@@ -55,7 +63,15 @@ class SyntheticPeople:
         number = self.ids[index]
         rng = np.random.default_rng([self.seed, number])
         layout = lay_out(rng, self.size, self.people, self.poses)
-        return draw_scene(rng, self.skeleton, self.size, layout, backdrops=self.backdrops, number=number)
+        return draw_scene(
+            rng,
+            self.skeleton,
+            self.size,
+            layout,
+            backdrops=self.backdrops,
+            turned_faces=self.turned_faces,
+            number=number,
+        )
 
 
 def from_options(text: str, skeleton: Skeleton | None = None) -> SyntheticPeople:

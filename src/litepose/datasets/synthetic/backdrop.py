@@ -23,24 +23,26 @@ def paint_backdrop(
     if pictures and rng.random() < 0.75:
         return _crop(rng, pictures[int(rng.integers(len(pictures)))], size)
     kind = rng.random()
-    painter = _room if kind < 0.3 else _street if kind < 0.55 else _meadow if kind < 0.8 else _clutter
+    painter = _room if kind < 0.3 else _street if kind < 0.57 else _meadow if kind < 0.84 else _clutter
     image = painter(rng, size, round(size[1] * horizon))
-    if rng.random() < 0.6:
-        _add_shapes(rng, image, int(rng.integers(1, 10)))
+    if rng.random() < 0.4:
+        _add_shapes(rng, image, int(rng.integers(1, 7)))
     return _grain(rng, image)
 
 
-def paint_object(rng: np.random.Generator, image: np.ndarray, covered: np.ndarray, box: np.ndarray) -> None:
-    """Paint something in front of people that covers a part of `box` (x1, y1, x2, y2); marks it in `covered` (bool)."""
+def paint_object(rng: np.random.Generator, canvas: np.ndarray, covered: np.ndarray, box: np.ndarray) -> None:
+    """Paint something in front of people that covers a part of `box` (x1, y1, x2, y2); marks it in `covered` (bool).
+
+    canvas: (H, W, 4) float32.
+    """
     width, height = box[2] - box[0], box[3] - box[1]
     mask = np.zeros(covered.shape, np.uint8)
     kind = rng.random()
     if kind < 0.45:  # a table, a wall, a parapet: hides the lower part
-        top = box[1] + height * rng.uniform(0.45, 0.85)
+        top, bottom = box[1] + height * rng.uniform(0.45, 0.85), box[3] + 0.1 * height
         left, right = box[0] - width * rng.uniform(0, 1), box[2] + width * rng.uniform(0, 1)
-        corners = [[left, top], [right, top + rng.normal(0, 3)], [right, box[3] + 0.1 * height],
-                   [left, box[3] + 0.1 * height]]  # fmt: skip
-        _polygon(mask, np.array(corners), 255)
+        outline = [[left, top], [right, top + rng.normal(0, 3)], [right, bottom], [left, bottom]]
+        _polygon(mask, np.array(outline), 255)
     elif kind < 0.7:  # a pole, a trunk
         x, wide = rng.uniform(box[0], box[2]), width * rng.uniform(0.08, 0.35)
         left, right, bottom = x - wide / 2, x + wide / 2, covered.shape[0] + 5
@@ -49,11 +51,15 @@ def paint_object(rng: np.random.Generator, image: np.ndarray, covered: np.ndarra
         centre = (rng.uniform(box[0], box[2]), box[1] + height * rng.uniform(0.35, 1.0))
         axes = (width * rng.uniform(0.15, 0.45) + 2, height * rng.uniform(0.06, 0.2) + 2)
         _ellipse(mask, centre, axes, float(rng.uniform(0, 180)), 255)
-    colour = _any_colour(rng)
-    texture = _noise_crop(rng, (image.shape[1], image.shape[0]), 1.0)
-    shade = np.clip(1 + 0.16 * texture * rng.random(), 0.3, 1.6)[..., None] * np.array(colour, np.float32)
-    weight = mask[..., None].astype(np.float32) / 255
-    image[...] = np.clip(image * (1 - weight) + shade * weight, 0, 255).astype(image.dtype)
+    colour, roughness = np.array([*_any_colour(rng), 0], np.float32), float(0.16 * rng.random())
+    x, y, w, h = cv2.boundingRect(mask)
+    if not (w and h):
+        return
+    where = slice(y, y + h), slice(x, x + w)
+    shade = np.clip(1 + roughness * _noise_crop(rng, (w, h), 1.0), 0.3, 1.6)
+    weight = mask[where].astype(np.float32) / 255
+    canvas[where] *= cv2.cvtColor(1 - weight, cv2.COLOR_GRAY2BGRA)
+    canvas[where] += cv2.cvtColor(shade * weight, cv2.COLOR_GRAY2BGRA) * colour
     covered |= mask > 127
 
 
@@ -208,7 +214,7 @@ def _gradient(size: tuple[int, int], start: Colour, end: Colour, vertical: bool)
     share = np.linspace(0, 1, height if vertical else width, dtype=np.float32)[:, None]
     row = np.array(start, np.float32) * (1 - share) + np.array(end, np.float32) * share
     row = row.astype(np.uint8)
-    return np.ascontiguousarray(np.broadcast_to(row[:, None] if vertical else row[None], (height, width, 3)))
+    return np.asarray(cv2.resize(row[:, None] if vertical else row[None], size, interpolation=cv2.INTER_NEAREST))
 
 
 def _any_colour(rng: np.random.Generator, pale: float = 0.0) -> Colour:

@@ -24,7 +24,7 @@ def photograph(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
         x, y = int(rng.integers(0, 512)), int(rng.integers(0, 512))
         grain = np.take(np.take(noise, np.arange(y, y + height) % 1024, 0), np.arange(x, x + width) % 1024, 1)
         image = cv2.add(image, cv2.merge([grain * np.float32(1 + 9 * draw[3] ** 2)] * 3), dtype=cv2.CV_8U)
-    if draw[4] < 0.06:
+    if draw[4] < 0.025:
         image = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
     if draw[5] < 0.5:
         quality = int(30 + 65 * draw[6])

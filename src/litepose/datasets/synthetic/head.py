@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import functools
+from dataclasses import dataclass
+
+import cv2
 import numpy as np
 
 from litepose.datasets.synthetic.outfit import Outfit
-from litepose.datasets.synthetic.painting import Sprite
+from litepose.datasets.synthetic.painting import Sprite, sprite_detail
 
-SIDE = 52
 REACH = 1.36  # the sprite covers this many radii: hair and hats stand out
-_DISC = ((np.arange(SIDE) + 0.5) / SIDE * 2 - 1).astype(np.float32) * REACH
-_X, _Y = np.meshgrid(_DISC, _DISC)
-_RADIUS = np.maximum(np.sqrt(_X**2 + _Y**2), 1e-4)
-_INSIDE = np.minimum(_RADIUS, 1.0)
-_RIM_X, _RIM_Y = _X / _RADIUS, _Y / _RADIUS
-_BULGE = np.sqrt(1 - _INSIDE**2)
-_EDGE = SIDE / REACH / 3.2  # px of the sprite to a soft edge
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """Where the pixels of a head's sprite lie in the unit disc that the head's outline maps to."""
+
+    side: int
+    radius: np.ndarray
+    rim: tuple[np.ndarray, np.ndarray]  # directions from the middle
+    ball: tuple[np.ndarray, np.ndarray, np.ndarray]  # points of the unit ball, those outside moved to its rim
+
+
+@functools.cache
+def _grid(side: int) -> _Grid:
+    disc = ((np.arange(side) + 0.5) / side * 2 - 1).astype(np.float32) * np.float32(REACH)
+    x, y = np.meshgrid(disc, disc)
+    radius = np.maximum(np.sqrt(x**2 + y**2), np.float32(1e-4))
+    inside = np.minimum(radius, 1) / radius
+    bulge = np.sqrt(1 - np.minimum(radius, 1) ** 2)
+    return _Grid(side, radius, (x / radius, y / radius), (x * inside, y * inside, bulge))
 
 
 def head_sprite(
@@ -23,14 +39,11 @@ def head_sprite(
     depth: float,
 ) -> Sprite:  # fmt: skip
     """Paint a head at `centre`; frame: (3, 3) columns left, down, forward in the camera's frame."""
+    grid = _grid(round(52 * sprite_detail(14 * float(axes_px[1]))))
     ellipsoid = frame * axes_px  # surface point = ellipsoid @ unit direction
-    rows, lower = np.linalg.qr(ellipsoid[:2].T)  # (3, 2), (2, 2): picture = lower.T @ (rows.T @ direction)
-    towards = np.cross(rows[:, 0], rows[:, 1])
-    towards = towards if (ellipsoid @ towards)[2] > 0 else -towards
-    basis = np.stack([rows[:, 0], rows[:, 1], towards]).astype(np.float32)
-    inside = _X * (_INSIDE / _RADIUS), _Y * (_INSIDE / _RADIUS)
-    x, y, z = (inside[0] * basis[0, i] + inside[1] * basis[1, i] + _BULGE * basis[2, i] for i in range(3))
-    rim_x, rim_y, rim_z = (_RIM_X * basis[0, i] + _RIM_Y * basis[1, i] for i in range(3))
+    lower, basis = _outline(ellipsoid)
+    x, y, z = (grid.ball[0] * basis[0, i] + grid.ball[1] * basis[1, i] + grid.ball[2] * basis[2, i] for i in range(3))
+    rim_x, rim_y, rim_z = (grid.rim[0] * basis[0, i] + grid.rim[1] * basis[1, i] for i in range(3))
     hair = _hair(x, y, z, outfit.haircut)
     thickness = _thickness(outfit)
     reach = 1 + thickness * np.clip(_hair(rim_x, rim_y, rim_z, outfit.haircut) * 3, 0, 1)
@@ -39,19 +52,35 @@ def head_sprite(
     _mix(colour, np.clip(hair * 9 + 0.5, 0, 1), outfit.hair * (0.8 + 0.4 * ((x * 7 + z * 5 + y * 2) % 1))[..., None])
     if outfit.hat:
         reach = _put_on(outfit, colour, reach, (x, y, z), rim_y)
-    alpha = np.clip((reach - _RADIUS) * _EDGE + 0.5, 0, 1)
-    normals = (inside[0], inside[1], _BULGE)
-    to_camera = np.linalg.solve(ellipsoid.T, basis.T)  # normals of an ellipsoid: inverse transpose
-    to_camera = light @ to_camera / max(np.linalg.norm(to_camera[:, 2]), 1e-9)
-    lit = sum(part * np.float32(weight) for part, weight in zip(normals, to_camera, strict=True))
-    shade = 0.45 + 0.58 * np.clip(lit, 0, 1) + 0.12 * _BULGE
-    pixels = np.empty((SIDE, SIDE, 4), np.float32)
-    np.multiply(colour, (shade * alpha)[..., None], out=pixels[..., :3])
+    alpha = np.clip((reach - grid.radius) * (grid.side * 0.32) + 0.5, 0, 1)
+    to_camera = (frame / axes_px) @ basis.T  # normals of an ellipsoid: the inverse transpose of its axes
+    to_camera = light @ to_camera / max(float(np.linalg.norm(to_camera[:, 2])), 1e-9)
+    lit = sum(part * np.float32(weight) for part, weight in zip(grid.ball, to_camera, strict=True))
+    shade = 0.45 + 0.58 * np.clip(lit, 0, 1) + 0.12 * grid.ball[2]
+    pixels = np.empty((grid.side, grid.side, 4), np.float32)
+    np.multiply(colour, (shade * alpha * 255)[..., None], out=pixels[..., :3])
     pixels[..., 3] = alpha
-    step = REACH * 2 / SIDE
-    matrix = np.concatenate([lower.T * step, np.zeros((2, 1))], axis=1)
-    matrix[:, 2] = centre[:2] - matrix[:, :2] @ np.full(2, (SIDE - 1) / 2)
+    step = REACH * 2 / grid.side
+    matrix = np.concatenate([lower * step, np.zeros((2, 1))], axis=1)
+    matrix[:, 2] = centre[:2] - matrix[:, :2] @ np.full(2, (grid.side - 1) / 2)
     return Sprite(label, depth, pixels, matrix)
+
+
+def _outline(ellipsoid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return how an ellipsoid's outline comes from the unit disc (2, 2), and the disc's axes and its normal (3, 3).
+
+    With rows b0, b1, b2 of the second, picture = first @ (b0 @ direction, b1 @ direction); b2 points to the viewer.
+    """
+    first, second = ellipsoid[0], ellipsoid[1]
+    long = float(np.linalg.norm(first))
+    across = first / long
+    shared = float(second @ across)
+    rest = second - shared * across
+    short = float(np.linalg.norm(rest))
+    down = rest / short
+    towards = np.cross(across, down)
+    towards = towards if float(ellipsoid[2] @ towards) > 0 else -towards
+    return np.array([[long, 0.0], [shared, short]]), np.stack([across, down, towards]).astype(np.float32)
 
 
 def ears_show(outfit: Outfit) -> bool:
@@ -119,4 +148,4 @@ def _spot(x: np.ndarray, y: np.ndarray, width: float, height: float) -> np.ndarr
 
 
 def _mix(colour: np.ndarray, weight: np.ndarray, other: np.ndarray | np.float32) -> None:
-    colour += (other - colour) * weight[..., None]
+    colour += (other - colour) * cv2.cvtColor(weight.astype(np.float32, copy=False), cv2.COLOR_GRAY2BGR)

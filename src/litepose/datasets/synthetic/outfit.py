@@ -52,15 +52,17 @@ def random_outfit(rng: np.random.Generator) -> Outfit:
     style = rng.choice(("casual", "sport", "formal", "summer", "winter", "swim"), p=(0.4, 0.22, 0.12, 0.14, 0.08, 0.04))
     draw = rng.random(24)
     skin = _skin(rng)
-    top = Cloth((_colour(rng, 0.55), _colour(rng, 0.5)), _pattern(rng), 1.0 + 0.3 * draw[0], 0.05 + 0.07 * draw[1])
-    bottom = Cloth((_colour(rng, 0.35), _colour(rng, 0.5)), 8 if draw[2] < 0.35 else 0, 1.02 + 0.22 * draw[3],
+    top = Cloth(
+        (any_colour(rng, 0.55), any_colour(rng, 0.5)), _pattern(rng), 1.0 + 0.3 * draw[0], 0.05 + 0.07 * draw[1]
+    )
+    bottom = Cloth((any_colour(rng, 0.35), any_colour(rng, 0.5)), 8 if draw[2] < 0.35 else 0, 1.02 + 0.22 * draw[3],
                    0.05 + 0.06 * draw[4])  # fmt: skip
     sleeves = {"casual": (0.4, 0.6, 2.0, 1.1), "sport": (0.0, 0.55, 0.6, 2.0), "formal": (2.0, 2.0, 2.0, 0.5),
                "summer": (0.0, 0.35, 0.5, 0.0), "winter": (2.0,) * 4, "swim": (0.0,) * 4}[str(style)]  # fmt: skip
     legs = {"casual": (2.0, 2.0, 2.0, 0.9), "sport": (0.6, 0.75, 2.0, 0.4), "formal": (2.0,) * 4,
             "summer": (0.45, 0.8, 2.0, 0.3), "winter": (2.0,) * 4,
             "swim": (0.25, 0.5, 0.6, 0.05)}[str(style)]  # fmt: skip
-    shoes = Cloth((_colour(rng, 0.6), _colour(rng, 0.5)), 0, 1.08, 0.02)
+    shoes = Cloth((any_colour(rng, 0.6), any_colour(rng, 0.5)), 0, 1.08, 0.02)
     skirted = style in ("casual", "formal", "summer", "sport") and draw[5] < 0.16
     dress = skirted and draw[6] < 0.5
     return Outfit(
@@ -72,14 +74,14 @@ def random_outfit(rng: np.random.Generator) -> Outfit:
         hem=0.86 + 0.16 * draw[11],
         neckline=0.03 + 0.10 * draw[12],
         jacket=bool(style in ("formal", "casual", "winter") and draw[13] < 0.25),
-        logo=_colour(rng, 0.3) if draw[14] < 0.3 else None,
+        logo=any_colour(rng, 0.3) if draw[14] < 0.3 else None,
         bottom=top if dress else bottom,
         legs=0.12 if skirted else float(np.clip(legs[int(draw[15] * 4)] + 0.1 * (draw[16] - 0.5), 0.02, 2)),
         skirt=(0.45 + 0.9 * draw[17]) if skirted else 0.0,
         shoes=None if style == "swim" or draw[18] < 0.05 else shoes,
         boots=0.1 + 0.5 * draw[19] if style == "winter" or draw[20] < 0.08 else 0.12 * draw[21],
         hat=_hat(str(style), draw[22]),
-        hat_colour=_colour(rng, 0.3),
+        hat_colour=any_colour(rng, 0.3),
         glasses=bool(draw[23] < 0.16),
         beard=bool(rng.random() < 0.14),
         iris=np.array([[0.15, 0.2, 0.3], [0.5, 0.4, 0.3], [0.2, 0.35, 0.25]], np.float32)[int(rng.integers(3))],
@@ -94,11 +96,13 @@ def _skin(rng: np.random.Generator) -> np.ndarray:
     return tone * np.float32(rng.uniform(0.93, 1.07))
 
 
-def _colour(rng: np.random.Generator, neutral: float) -> np.ndarray:
+def any_colour(rng: np.random.Generator, neutral: float) -> np.ndarray:
     """Draw the colour of a garment: a grey, navy or beige with probability `neutral`, else any hue."""
     if rng.random() < neutral:
         return np.clip(NEUTRALS[int(rng.integers(len(NEUTRALS)))] * np.float32(rng.uniform(0.8, 1.1)), 0, 1)
-    hue, saturation, value = rng.random(), rng.uniform(0.35, 0.95), rng.uniform(0.3, 0.98)
+    hue, saturation, value = rng.random(), rng.uniform(0.15, 0.75), rng.uniform(0.15, 0.9)
+    if rng.random() < 0.15:
+        saturation, value = 0.9, 0.95
     ramp = np.abs((hue * 6 + np.array([2.0, 4.0, 0.0])) % 6 - 3) - 1  # b, g, r
     return (value * (1 - saturation * (1 - np.clip(ramp, 0, 1)))).astype(np.float32)
 

@@ -11,9 +11,11 @@ from litepose.datasets.synthetic.backdrop import paint_backdrop, paint_object
 from litepose.datasets.synthetic.body import Figure
 from litepose.datasets.synthetic.camera import photograph
 from litepose.datasets.synthetic.layout import Layout
+from litepose.datasets.synthetic.limbs import PART
 from litepose.datasets.synthetic.outfit import random_outfit
 from litepose.datasets.synthetic.painting import paint
 from litepose.datasets.synthetic.person import KEYPOINTS, PARTS_EACH, Person, person_sprites, seen_keypoints
+from litepose.datasets.synthetic.props import random_props
 from litepose.poses import Sample
 from litepose.skeleton import Skeleton
 
@@ -23,10 +25,10 @@ LEAST_SEEN_PX = 24  # a person with a smaller visible area is nobody: its place 
 
 def draw_scene(
     rng: np.random.Generator, skeleton: Skeleton, size: tuple[int, int], layout: Layout,
-    *, backdrops: Sequence[np.ndarray] = (), number: int = 0,
+    *, backdrops: Sequence[np.ndarray] = (), turned_faces: bool = False, number: int = 0,
 ) -> Sample:  # fmt: skip
     """Draw the people of a layout in clothes, in front of a background, and annotate them on `skeleton`."""
-    people = [Person(figure, random_outfit(rng), int(rng.integers(1000))) for figure in layout.figures]
+    people = [_dressed(rng, figure) for figure in layout.figures]
     image = paint_backdrop(rng, size, layout.horizon, backdrops)
     canvas = cv2.cvtColor(image, cv2.COLOR_BGR2BGRA).astype(np.float32)
     labels = np.zeros((size[1], size[0]), np.int32)
@@ -35,18 +37,25 @@ def draw_scene(
     for i, person in enumerate(people):
         _cast_shadow(rng, canvas, person.figure)
         for sprite in person_sprites(person, light, halo):
-            paint(canvas, labels, sprite, (i + 1) * PARTS_EACH + sprite.label)
+            paint(
+                canvas, labels, sprite, OBJECT if sprite.label == PART["prop"] else (i + 1) * PARTS_EACH + sprite.label
+            )
         if rng.random() < 0.12:
             _hide_behind_object(rng, canvas, labels, person.figure)
-    picture = photograph(rng, canvas[..., :3].clip(0, 255).astype(np.uint8))
-    return _annotate(skeleton, picture, labels, people, number)
+    picture = photograph(rng, cv2.cvtColor(cv2.convertScaleAbs(canvas), cv2.COLOR_BGRA2BGR))
+    return _annotate(skeleton, picture, labels, people, number, turned_faces)
 
 
 def _annotate(
-    skeleton: Skeleton, picture: np.ndarray, labels: np.ndarray, people: Sequence[Person], number: int
+    skeleton: Skeleton,
+    picture: np.ndarray,
+    labels: np.ndarray,
+    people: Sequence[Person],
+    number: int,
+    turned_faces: bool,
 ) -> Sample:
     """Read keypoints, masks, boxes and areas off the label map."""
-    owner = np.where(labels > 0, labels // PARTS_EACH, 0)
+    owner = labels // PARTS_EACH  # 0 = background, -1 = an object
     known = [KEYPOINTS.index(name) if name in KEYPOINTS else -1 for name in skeleton.keypoints]
     if "thorax" not in skeleton.keypoints and "neck" in skeleton.keypoints:
         known[skeleton.index("neck")] = KEYPOINTS.index("thorax")  # only MPII's neck is the upper one
@@ -55,7 +64,7 @@ def _annotate(
     for i, person in enumerate(people, start=1):
         mask = owner == i
         area = int(mask.sum())
-        places, visible = seen_keypoints(person, i, labels)
+        places, visible = seen_keypoints(person, i, labels, turned_faces=turned_faces)
         triples = np.concatenate([places, visible[:, None]], axis=1).astype(np.float32)
         triples = np.where(np.array(known)[:, None] >= 0, triples[known], 0)
         triples[triples[:, 2] == 0] = 0
@@ -78,6 +87,10 @@ def _annotate(
         person_masks=tuple(masks),
         id=number,
     )
+
+
+def _dressed(rng: np.random.Generator, figure: Figure) -> Person:
+    return Person(figure, random_outfit(rng), tuple(random_props(rng, figure)), int(rng.integers(1000)))
 
 
 def _light(rng: np.random.Generator) -> np.ndarray:
@@ -107,7 +120,5 @@ def _cast_shadow(rng: np.random.Generator, canvas: np.ndarray, figure: Figure) -
 
 def _hide_behind_object(rng: np.random.Generator, canvas: np.ndarray, labels: np.ndarray, figure: Figure) -> None:
     covered = np.zeros(labels.shape, bool)
-    image = np.ascontiguousarray(canvas[..., :3])
-    paint_object(rng, image, covered, figure.box)
-    canvas[..., :3] = image
+    paint_object(rng, canvas, covered, figure.box)
     labels[covered] = OBJECT

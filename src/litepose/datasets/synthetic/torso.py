@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import cv2
@@ -9,18 +10,16 @@ import numpy as np
 
 from litepose.datasets.synthetic.body import INDEX, Figure
 from litepose.datasets.synthetic.outfit import Outfit
-from litepose.datasets.synthetic.painting import Cloth, Sprite
+from litepose.datasets.synthetic.painting import Cloth, Sprite, sprite_detail
 from litepose.datasets.synthetic.textures import patterns, wrinkle_map
 
-ROWS, COLUMNS = 72, 48
 TOP, BOTTOM, WIDE = -0.13, 1.16, 1.12  # the sprite in shares of the trunk and of its half width
-_ALONG = (TOP + (np.arange(ROWS) + 0.5) / ROWS * (BOTTOM - TOP)).astype(np.float32)
-_ACROSS = ((np.arange(COLUMNS) + 0.5) / COLUMNS * 2 - 1).astype(np.float32) * WIDE
 
 
 def torso_sprite(label: int, figure: Figure, outfit: Outfit, light: np.ndarray, depth: float, phase: int) -> Sprite:
     """Paint the trunk with the top and the upper part of what is worn below."""
     unit, body = figure.height, figure.body
+    all_along, all_across = _grid(sprite_detail(unit))
     top, bottom = figure.point("thorax")[:2], figure.point("pelvis")[:2]
     axis = bottom - top
     length = max(float(np.linalg.norm(axis)), 0.04 * unit)
@@ -32,26 +31,26 @@ def torso_sprite(label: int, figure: Figure, outfit: Outfit, light: np.ndarray, 
     hips = _half_width(figure.pelvis, right, *body.hips) * unit
     armpits = max(chest, 0.9 * shoulders)
     half = np.interp(
-        _ALONG, (-0.13, -0.07, -0.03, 0.04, 0.16, 0.32, 0.62, 0.86, 1.0, 1.09, 1.16),
+        all_along, (-0.13, -0.07, -0.03, 0.04, 0.16, 0.32, 0.62, 0.86, 1.0, 1.09, 1.16),
         (0.034 * unit, 0.05 * unit, 0.55 * shoulders + 0.01 * unit, 0.97 * shoulders, armpits, chest, waist,
          0.97 * hips, hips, 0.93 * hips, 0.55 * hips),
     ).astype(np.float32)  # fmt: skip
     sideways = float(figure.chest[:2, 2] @ right) * unit  # where the front is, seen from the viewer
-    bend = np.interp(_ALONG, (0.0, 0.3, 0.6, 0.95), (-0.004, 0.012, 0.014 * body.build, -0.014)) * sideways
-    ends = half[[np.searchsorted(_ALONG, 0.06), np.searchsorted(_ALONG, 1.0)]]
-    straight = np.maximum(ends[0] + (ends[1] - ends[0]) * _ALONG, 0.02 * unit)  # (ROWS,) of the quad
+    bend = np.interp(all_along, (0.0, 0.3, 0.6, 0.95), (-0.004, 0.012, 0.014 * body.build, -0.014)) * sideways
+    ends = half[[np.searchsorted(all_along, 0.06), np.searchsorted(all_along, 1.0)]]
+    straight = np.maximum(ends[0] + (ends[1] - ends[0]) * all_along, 0.02 * unit)  # (R,) of the quad
     relative = half / straight
-    across = (_ACROSS[None] - (bend / straight)[:, None]) / np.maximum(relative, 0.05)[:, None]
+    across = (all_across[None] - (bend / straight)[:, None]) / np.maximum(relative, 0.05)[:, None]
     u = np.clip(across, -1, 1)
     facing = np.sqrt(1 - u * u)
     turn = math.atan2(float(figure.chest[:2, 2] @ right), float(figure.chest[2, 2]))
     longitude = (np.arcsin(u) - turn + math.pi) % (2 * math.pi) - math.pi  # 0 = breastbone
-    colour, folds = _dress(longitude, outfit, phase)
+    colour, folds = _dress(longitude, all_along[:, None], outfit, phase)
     shade = 0.42 + 0.62 * np.clip(u * float(light[:2] @ right) + facing * light[2], 0, 1) + 0.14 * facing + folds
-    inside = relative[:, None] - np.abs(_ACROSS[None] - (bend / straight)[:, None])
-    alpha = np.clip(inside * (COLUMNS / 3) + 0.5, 0, 1)
-    pixels = np.empty((ROWS, COLUMNS, 4), np.float32)
-    np.multiply(colour, (shade * alpha)[..., None], out=pixels[..., :3])
+    inside = relative[:, None] - np.abs(all_across[None] - (bend / straight)[:, None])
+    alpha = np.clip(inside * (len(all_across) * 0.45) + 0.5, 0, 1)
+    pixels = np.empty((*alpha.shape, 4), np.float32)
+    np.multiply(colour, (shade * alpha * 255)[..., None], out=pixels[..., :3])
     pixels[..., 3] = alpha
     quad = []
     slopes = (_slope(figure, "shoulder", axis, right), _slope(figure, "hip", axis, right))
@@ -92,8 +91,17 @@ def skirt_sprite(
     colour = cloth.colours[0] + (cloth.colours[1] - cloth.colours[0]) * design
     alpha = np.ones((rows, columns), np.float32)
     alpha[[0, -1]] = alpha[:, [0, -1]] = 0.5
-    pixels = np.concatenate([colour * (shade * alpha)[..., None], alpha[..., None]], axis=2).astype(np.float32)
+    pixels = np.concatenate([colour * (shade * alpha * 255)[..., None], alpha[..., None]], axis=2).astype(np.float32)
     return Sprite(label, depth, pixels, quad_matrix((rows, columns), quad))
+
+
+@functools.cache
+def _grid(detail: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return where rows (R,) and columns (C,) lie on the trunk."""
+    rows, columns = round(68 * detail), round(44 * detail)
+    along = TOP + (np.arange(rows) + 0.5) / rows * (BOTTOM - TOP)
+    across = ((np.arange(columns) + 0.5) / columns * 2 - 1) * WIDE
+    return along.astype(np.float32), across.astype(np.float32)
 
 
 def quad_matrix(shape: tuple[int, int], quad: np.ndarray) -> np.ndarray:
@@ -117,29 +125,30 @@ def _slope(figure: Figure, part: str, axis: np.ndarray, right: np.ndarray) -> fl
     return float(np.clip(float(line @ axis) / (wide if abs(wide) > 1e-3 else 1e-3), -0.6, 0.6)) * weight
 
 
-def _dress(longitude: np.ndarray, outfit: Outfit, phase: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the colours (ROWS, COLUMNS, 3) and folds of a clothed trunk."""
-    along = _ALONG[:, None]
-    colour = np.empty((ROWS, COLUMNS, 3), np.float32)
+def _dress(longitude: np.ndarray, along: np.ndarray, outfit: Outfit, phase: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the colours (R, C, 3) and folds of a clothed trunk; longitude 0 = breastbone, along (R, 1)."""
+    rows, columns = longitude.shape
+    colour = np.empty((rows, columns, 3), np.float32)
     colour[:] = outfit.skin
-    down, left = phase * 5 % (wrinkle_map().shape[0] - ROWS), phase * 3 % (wrinkle_map().shape[1] - COLUMNS)
-    wrinkles = wrinkle_map()[down : down + ROWS, left : left + COLUMNS]
-    folds = np.zeros((ROWS, COLUMNS), np.float32)
+    folds = np.zeros((rows, columns), np.float32)
     front = np.abs(longitude)
-    if outfit.top is not None:
-        neck = outfit.neckline * np.clip(1.6 - front, 0.5, 1.5)
-        worn = (along > neck - 0.10) & ((along > neck) | (front * 0.22 > neck - along * 0.9))
-        worn = worn & (along > -0.1)
-        design = patterns()[outfit.top.pattern][:ROWS, left % 40 : left % 40 + COLUMNS, None]
-        cloth = outfit.top.colours[0] + (outfit.top.colours[1] - outfit.top.colours[0]) * design
-        if outfit.logo is not None and not outfit.jacket:
-            cloth = np.where(((front < 0.42) & (along > 0.22) & (along < 0.42))[..., None], outfit.logo, cloth)
+    top = outfit.top
+    if top is not None:
+        down, left = phase * 5 % (wrinkle_map().shape[0] - rows), phase * 3 % (wrinkle_map().shape[1] - columns)
+        neck = outfit.neckline * np.clip(1.7 - 1.4 * front, -0.2, 1.5) - 0.03  # deep in front, high at the back
+        worn = along > neck
+        cloth = np.empty_like(colour)
+        cloth[:] = top.colours[0]
+        if top.pattern:
+            design = patterns()[top.pattern][:rows, left % 40 : left % 40 + columns, None]
+            cloth += (top.colours[1] - top.colours[0]) * design
         if outfit.jacket:
-            cloth = np.where((front < 0.16 + 0.1 * along)[..., None], outfit.hat_colour * 0.5 + 0.45, cloth)
-        colour = np.where(worn[..., None], cloth, colour)
-        folds = np.where(worn, wrinkles * outfit.top.folds, 0)
-    below = along > (outfit.hem if outfit.top is not None else 0.88)
-    colour = np.where(below[..., None], outfit.bottom.colours[0] * np.float32(0.95), colour)
-    belt = (along > 0.86) & (along < 0.90) & below
-    colour = np.where(belt[..., None], outfit.bottom.colours[0] * np.float32(0.55), colour)
-    return colour.astype(np.float32), folds.astype(np.float32)
+            cloth[front < 0.16 + 0.1 * along] = outfit.hat_colour * 0.5 + 0.45
+        elif outfit.logo is not None:
+            cloth[(front < 0.42) & (along > 0.22) & (along < 0.42)] = outfit.logo
+        colour[worn] = cloth[worn]
+        folds[worn] = wrinkle_map()[down : down + rows, left : left + columns][worn] * top.folds
+    below = (along > (outfit.hem if top is not None else 0.88))[:, 0]
+    colour[below] = outfit.bottom.colours[0] * np.float32(0.95)
+    colour[below & (along[:, 0] > 0.86) & (along[:, 0] < 0.90)] = outfit.bottom.colours[0] * np.float32(0.55)
+    return colour, folds
