@@ -29,6 +29,7 @@ FACE_SHARE = 0.55  # of the body's widths
 RIM_SHARE = 0.35  # of the limb's width, on each side
 DOT_SHARE = 0.95  # dot radius over limb width
 SHIFT = 4  # fractional bits of the coordinates that cv2 draws
+FARTHEST_PX = 2.0**20  # beyond, those coordinates would leave 32 bits
 
 
 def draw(
@@ -153,7 +154,7 @@ def _grown(outline: np.ndarray, by: float) -> np.ndarray:
 
 
 def _fixed(outline: np.ndarray) -> np.ndarray:
-    return np.round(outline * (1 << SHIFT)).astype(np.int32)
+    return np.round(np.clip(outline, -FARTHEST_PX, FARTHEST_PX) * (1 << SHIFT)).astype(np.int32)
 
 
 def _opacity(scores: np.ndarray, min_score: float) -> np.ndarray:

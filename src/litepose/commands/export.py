@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from litepose.commands.options import SizeOption, parse_size
+from litepose.errors import SettingError
 
 
 def run(
@@ -20,6 +21,9 @@ def run(
     half_weights: Annotated[
         bool, typer.Option("--half-weights", help="Store weights in half precision: half the file, same speed.")
     ] = False,
+    note: Annotated[
+        list[str] | None, typer.Option("--note", help="KEY=VALUE for the file's provenance, e.g. licence=MIT.")
+    ] = None,
     opset: Annotated[int, typer.Option("--opset", help="ONNX operator set, 17 to 20.")] = 17,
 ) -> None:
     from litepose.errors import MissingPackageError
@@ -30,9 +34,10 @@ def run(
     except ImportError as error:
         raise MissingPackageError("Export needs PyTorch. Install it: pip install 'litepose[train]'") from error
 
+    notes = parse_notes(note or [])
     network, spec = load_network(checkpoint)
     report = export_onnx(
-        network, spec, output,
+        network, spec.with_provenance(**notes), output,
         size=parse_size(size), dynamic=dynamic, half_weights=half_weights, opset=opset,
         on_checked=lambda report: print(
             f"against the checkpoint: max error {report.max_error:.3g}, mean {report.mean_error:.3g} "
@@ -40,3 +45,11 @@ def run(
         ),
     )  # fmt: skip
     print(f"{report.path}: {report.num_bytes / 1e6:.2f} MB")
+
+
+def parse_notes(notes: list[str]) -> dict[str, str]:
+    """Return ["licence=MIT"] as a mapping. Raises SettingError."""
+    pairs = [note.partition("=") for note in notes]
+    if not all(key and value for key, _, value in pairs):
+        raise SettingError(f"--note wants KEY=VALUE; found {', '.join(notes)}. Write for instance licence=MIT.")
+    return {key: value for key, _, value in pairs}
