@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 
+import cv2
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ torch = pytest.importorskip("torch")
 
 from litepose.codecs.ae import AECodec  # noqa: E402
 from litepose.predictor import normalise  # noqa: E402
+from litepose.skeleton import COCO17  # noqa: E402
 from litepose.spec import InputSpec  # noqa: E402
 from litepose.training.data import (  # noqa: E402
     BLOCK,
@@ -136,3 +139,25 @@ def test_an_epoch_is_what_the_recipe_says_or_what_the_sources_hold():
     sources, _ = open_sources(tiny_recipe())
     assert steps_per_epoch(100, sources, 16) == 7
     assert steps_per_epoch(0, sources, 16) == 3  # 40 samples
+
+
+def test_pictures_without_people_can_be_left_out_of_a_json_file(tmp_path):
+    (tmp_path / "images").mkdir()
+    for name in "abc":
+        cv2.imwrite(str(tmp_path / "images" / f"{name}.png"), np.zeros((32, 32, 3), np.uint8))
+    person = {"category_id": 1, "bbox": [0, 0, 9, 9], "area": 81, "iscrowd": 0}
+    annotations = [
+        {**person, "id": 1, "image_id": 1, "keypoints": [5, 5, 2] * 17, "num_keypoints": 17},
+        {**person, "id": 2, "image_id": 3, "keypoints": [0, 0, 0] * 17, "num_keypoints": 0},
+    ]
+    category = {"id": 1, "name": "person", "keypoints": list(COCO17.keypoints)}
+    pictures = [{"id": i, "file_name": f"{name}.png", "width": 32, "height": 32} for i, name in enumerate("abc", 1)]
+    file = {"images": pictures, "annotations": annotations, "categories": [category]}
+    (tmp_path / "train.json").write_text(json.dumps(file))
+    for skeleton in ("coco17", "crowdpose14"):
+        entry = {"source": "train.json", "weight": 1, "annotated_only": True}
+        recipe = tiny_recipe(data={"root": str(tmp_path), "train": [entry]}, model={"skeleton": skeleton})
+        (source,), _ = open_sources(recipe)
+        assert list(source.dataset.ids) == [1, 3]  # 3 shows a person without keypoints, as the authors keep it
+        sample = source.draw(0, (64, 64), np.random.default_rng(0))
+        assert (sample.id, sample.skeleton.name, len(sample)) == (1, skeleton, 1)

@@ -89,6 +89,11 @@ class CocoDataset:
     def ids(self) -> Sequence[int | str]:
         return [picture.id for picture in self._pictures]
 
+    @property
+    def annotated(self) -> np.ndarray:
+        """Which pictures show a person, crowds and people without keypoints included: (len,) bool."""
+        return np.array([p.last > p.first or bool(p.ignored or p.ignored_boxes) for p in self._pictures], dtype=bool)
+
     def __len__(self) -> int:
         return len(self._pictures)
 

@@ -197,7 +197,7 @@ def steps_per_epoch(epoch_samples: int, sources: Sequence[Source], samples_per_s
 
 
 def _stack(arrays: Sequence[np.ndarray]) -> Tensor:
-    """Stack; a mask with one plane for all keypoints (1, h, w) is repeated beside one with a plane for each (K, h, w)."""
+    """Stack; a mask for all keypoints (1, h, w) is repeated beside one with a plane for each (K, h, w)."""
     shape = np.broadcast_shapes(*(array.shape for array in arrays))
     return torch.from_numpy(np.stack([np.broadcast_to(array, shape) for array in arrays]))
 

@@ -48,12 +48,16 @@ class LossSection(_Section):
 
 
 class SetEntry(_Section):
-    """One set of annotated pictures: what `datasets.open_dataset` takes, paths relative to data.root."""
+    """One set of annotated pictures: what `datasets.open_dataset` takes, paths relative to data.root.
+
+    annotated_only: leave out the pictures of a JSON file that show nobody, as the LitePose authors do.
+    """
 
     source: str
     images: str | None = None
     other_people: str | None = None
     missing_unlabelled: bool = False
+    annotated_only: bool = False
 
 
 class TrainEntry(SetEntry):

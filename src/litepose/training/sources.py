@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from litepose import transforms
-from litepose.datasets import Dataset, SkipUnreadable, open_dataset
+from litepose.datasets import Dataset, Remapped, SkipUnreadable, open_dataset
+from litepose.datasets.coco import CocoDataset
+from litepose.datasets.composite import Composites
 from litepose.errors import AnnotationError, RecipeError, nearest_name
 from litepose.poses import Sample
 from litepose.skeleton import Skeleton, load_skeleton
@@ -38,6 +40,25 @@ class VariedDataset:
         """Return one variation of a sample in the frame of a (w, h) input."""
         sample = transforms.RandomWarp(size=size, **self._geometric)(self.dataset[index], rng)
         return sample if self._recolour is None else self._recolour(sample, rng)
+
+
+class Subset:
+    """Some of a dataset's samples. indices: (n,) int, which ones."""
+
+    def __init__(self, dataset: Dataset, indices: np.ndarray) -> None:
+        self.dataset, self.skeleton, self.name = dataset, dataset.skeleton, dataset.name
+        self.indices = indices
+
+    @property
+    def ids(self) -> Sequence[int | str]:
+        ids = self.dataset.ids
+        return [ids[i] for i in self.indices]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.dataset[int(self.indices[index])]
 
 
 def open_sources(recipe: Recipe) -> tuple[list[VariedDataset], list[float]]:
@@ -89,8 +110,6 @@ def _wanted(entry: SetEntry, root: Path) -> str:
 def _open_entry(entry: TrainEntry, recipe: Recipe, skeleton: Skeleton) -> Dataset:
     if entry.source != COMPOSITES:
         return SkipUnreadable(_open_set(entry, recipe, skeleton))
-    from litepose.datasets.composite import Composites
-
     settings = _settings_for(Composites, entry.composites, "data.train.composites")
     people = [_open_set(one, recipe, None, person_masks=True) for one in entry.people]
     canvases = [_open_set(one, recipe, skeleton) for one in entry.canvases]
@@ -101,7 +120,7 @@ def _open_set(entry: SetEntry, recipe: Recipe, skeleton: Skeleton | None, *, per
     root = Path(recipe.data.root)
     if is_synthetic(entry.source):
         return open_dataset(entry.source, skeleton=skeleton)
-    return open_dataset(
+    dataset = open_dataset(
         root / entry.source,
         images=None if entry.images is None else root / entry.images,
         skeleton=skeleton,
@@ -109,6 +128,14 @@ def _open_set(entry: SetEntry, recipe: Recipe, skeleton: Skeleton | None, *, per
         missing_unlabelled=entry.missing_unlabelled,
         person_masks=person_masks,
     )
+    return _annotated(dataset) if entry.annotated_only else dataset
+
+
+def _annotated(dataset: Dataset) -> Dataset:
+    inner = dataset.dataset if isinstance(dataset, Remapped) else dataset
+    if not isinstance(inner, CocoDataset):
+        raise RecipeError(f"annotated_only is for JSON files; {dataset.name} is none. Leave it out.")
+    return Subset(dataset, np.flatnonzero(inner.annotated))
 
 
 def _settings_for(kind: Any, settings: Mapping[str, Any], section: str) -> dict[str, Any]:

@@ -1,0 +1,102 @@
+"""What every recipe of the package keeps; a new file in `recipes/` is picked up by itself."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from importlib import resources
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from litepose import models  # noqa: E402
+from litepose.training import loop  # noqa: E402
+from litepose.training.recipe import Recipe, load_recipe, recipe_names  # noqa: E402
+from litepose.training.sources import VariedDataset  # noqa: E402
+from litepose.training.start import make_spec  # noqa: E402
+
+# What is only for one kind of schedule, or sensible to leave out.
+OPTIONAL = {"step_epochs", "step_factor", "final_share", "size_schedule"}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+def small(recipe: Recipe) -> Recipe:
+    """Return the recipe at 64 px, two pictures a step, on synthetic people."""
+    model = recipe.model.model_copy(update={"size": (64, 64)})
+    run = recipe.run.model_copy(update={"batch": 2, "workers": 0, "threads": 1, "size_schedule": (), "epochs": 1,
+                                        "epoch_samples": 2})  # fmt: skip
+    validation = {"data": recipe.data.model_copy(update={"validation": None})}
+    smaller = recipe.model_copy(update={"model": model, "run": run, **validation})
+    return smaller.with_data(["synthetic:people=1-3,seed=1,size=64,length=4"])
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_a_recipe_is_built_and_stepped(name, tmp_path):
+    run, _ = loop.set_up(
+        small(load_recipe(name)), tmp_path, resume=False, start_from=None, device="cpu", evaluate=None, rank=0, world=1
+    )
+    before = {key: tensor.clone() for key, tensor in run.state.network.named_parameters()}
+    values = loop.update(run, next(iter(run.batches())))
+    assert values is not None
+    assert all(math.isfinite(value) for value in values.values())
+    assert values["total"] > 0 and values["grad_norm"] > 0
+    still = [key for key, tensor in run.state.network.named_parameters() if torch.equal(tensor, before[key])]
+    assert not still, f"parameters that a step leaves as they were: {still}"
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_a_recipe_fits_its_network_at_its_own_size(name):
+    recipe = load_recipe(name)
+    spec = make_spec(recipe)
+    assert spec.model in models.names()
+    assert name.startswith(spec.model)
+    sizes = [entry.size for entry in recipe.run.size_schedule]
+    assert all(side % spec.input.stride == 0 for size in sizes for side in size)
+    assert spec.input.size == recipe.model.size
+    assert not sizes or sizes[-1] == recipe.model.size, "the last size of the schedule is not the model's"
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_the_settings_of_every_data_entry_belong_to_a_transform(name):
+    recipe = load_recipe(name)
+    for entry in recipe.data.train:
+        VariedDataset(
+            Nothing(),
+            geometric={**recipe.augment.geometric, **entry.geometric},
+            photometric={**recipe.augment.photometric, **entry.photometric},
+        )
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_a_recipe_states_every_number(name):
+    text = (resources.files("litepose") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
+    written, recipe = tomllib.loads(text), load_recipe(name)
+    for section in ("loss", "optim", "run"):
+        known = set(type(getattr(recipe, section)).model_fields)
+        assert known - OPTIONAL <= set(written[section]) <= known
+    assert text.startswith("# "), "a recipe begins by saying what it is for"
+    for schedule, keys in (("steps", {"step_epochs", "step_factor"}), ("cosine", {"final_share"})):
+        if recipe.optim.schedule == schedule:
+            assert keys <= set(written["optim"])
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_validation_pictures_are_never_trained_on(name):
+    recipe = load_recipe(name)
+    trained = {one.source for entry in recipe.data.train for one in entry.sets}
+    assert recipe.data.validation is not None
+    assert recipe.data.validation.source not in trained
+
+
+class Nothing:
+    """An empty dataset."""
+
+    name = "nothing"
+
+    def __len__(self) -> int:
+        return 0
