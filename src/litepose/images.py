@@ -26,9 +26,12 @@ WRITE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 JPEG_QUALITY = 92
 
 
-def read(source: str | Path | bytes, *, max_megapixels: float | None = MAX_MEGAPIXELS) -> np.ndarray:
-    """Return the picture of a file (or of a file's bytes) as (H, W, 3) uint8 BGR, upright.
+def read(
+    source: str | Path | bytes, *, max_megapixels: float | None = MAX_MEGAPIXELS, upright: bool = True
+) -> np.ndarray:
+    """Return the picture of a file (or of a file's bytes) as (H, W, 3) uint8 BGR.
 
+    upright: turned as its EXIF data ask; False gives the pixels as stored, which is how annotation files count.
     max_megapixels: larger pictures are refused from their header, before memory is spent; None allows all.
     Raises PictureError, which names the file.
     """
@@ -36,7 +39,7 @@ def read(source: str | Path | bytes, *, max_megapixels: float | None = MAX_MEGAP
     header = read_header(data)
     _check(name, data, header, max_megapixels)
     assert header is not None
-    image = _decode(data, cv2.IMREAD_COLOR)
+    image = _decode(data, cv2.IMREAD_COLOR if upright else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:
         raise PictureError(
             f"{name} cannot be decoded: its header says {header.format} of {header.size[0]}x{header.size[1]}, the "
