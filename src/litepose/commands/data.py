@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from litepose.commands.options import SkeletonOption
+from litepose.commands.options import JsonOption, SkeletonOption
 
 app = typer.Typer()
 
@@ -67,3 +67,45 @@ def pack(
     )
     for line in report.left_out:
         print(f"left out: {line}")
+
+
+@app.command()
+def verify(
+    annotations: Annotated[Path, typer.Argument(help="A COCO or CrowdPose keypoint file.")],
+    images: ImagesOption = None,
+    json: JsonOption = None,
+) -> None:
+    """Look for what is wrong with an annotation file and its pictures; exit code 2 where something is broken."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from litepose.datasets.verify import verify as look
+    from litepose.files import write_text
+
+    report = look(annotations, images=images)
+    table = Table(title=str(annotations), title_justify="left")
+    for heading in ("", "how many", "what", "the first"):
+        table.add_column(heading)
+    for name, count in report.counts.items():
+        table.add_row("", str(count), name, "")
+    for kind in report.kinds:
+        found = [one for one in report.findings if one.kind == kind]
+        table.add_row("broken" if found[0].broken else "note", str(len(found)), kind, found[0].where)
+    Console().print(table)
+    if json is not None:
+        write_text(json, report.to_json())
+    raise typer.Exit(2 if report.broken else 0)
+
+
+@app.command()
+def split(
+    annotations: Annotated[Path, typer.Argument(help="A COCO or CrowdPose keypoint file.")],
+    val: Annotated[float, typer.Option(help="Share of the pictures for validation.", min=0, max=1)] = 0.1,
+    seed: Annotated[int, typer.Option(help="Another seed, another choice.")] = 0,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder. Default: beside the file.")] = None,
+) -> None:
+    """Split a file by pictures into NAME_train.json and NAME_val.json."""
+    from litepose.datasets.split import split as divide
+
+    for path, pictures in divide(annotations, share=val, seed=seed, folder=output):
+        print(f"{pictures} pictures: {path}")

@@ -10,7 +10,7 @@ from litepose.datasets.base import Dataset, Remapped, SkipUnreadable, remap
 from litepose.errors import AnnotationError
 from litepose.skeleton import Skeleton, load_skeleton
 
-__all__ = ["Dataset", "Remapped", "SkipUnreadable", "open_dataset", "remap"]
+__all__ = ["Dataset", "Remapped", "SkipUnreadable", "open_dataset", "read_annotations", "remap"]
 
 SYNTHETIC = "synthetic"
 
@@ -42,7 +42,7 @@ def open_dataset(
         from litepose.datasets.packed import PackedDataset
 
         return _on(PackedDataset(path, skeleton=wanted, person_masks=person_masks), wanted)
-    data = _read_json(path)
+    data = read_annotations(path)
     from litepose.datasets import crowdpose
     from litepose.datasets.coco import CocoDataset
 
@@ -90,7 +90,8 @@ def _on(dataset: Dataset, skeleton: Skeleton | None) -> Dataset:
     return dataset if skeleton is None or skeleton == dataset.skeleton else Remapped(dataset, skeleton)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_annotations(path: Path) -> dict[str, Any]:
+    """Return a parsed annotation file. Raises AnnotationError where it is missing or no JSON object."""
     if not path.is_file():
         raise AnnotationError(
             f"No annotations {path}: neither a file nor a folder. Give a COCO or CrowdPose JSON file, a folder that "

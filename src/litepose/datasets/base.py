@@ -6,12 +6,11 @@ import multiprocessing
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from litepose.errors import AnnotationError, PictureError
+from litepose.errors import AnnotationError, LiteposeError, PictureError
 from litepose.poses import Sample
 from litepose.skeleton import Skeleton
 
@@ -132,7 +131,7 @@ class SkipUnreadable:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> Sample:
-        failure: PictureError | None = None
+        failure: LiteposeError | None = None
         for attempt in range(TRIES):
             # A fixed jump to the next candidate keeps runs reproducible and does not repeat a neighbour each time.
             candidate = (index + attempt * (len(self) // 3 + 1)) % len(self)
@@ -140,7 +139,7 @@ class SkipUnreadable:
                 continue
             try:
                 return self.dataset[candidate]
-            except PictureError as error:
+            except (PictureError, AnnotationError) as error:
                 failure = error
                 self._broken[candidate] = 1
                 warnings.warn(f"{self.name}: picture left out: {error}", stacklevel=2)
@@ -148,29 +147,3 @@ class SkipUnreadable:
             f"{self.name}: {TRIES} pictures in a row could not be read; the last: {failure}. "
             "Run `litepose data verify` on it."
         ) from failure
-
-
-def read_picture(path: str | Path) -> np.ndarray:
-    """Return a picture as (H, W, 3) uint8 BGR, EXIF orientation ignored: annotations count stored pixels.
-
-    Raises PictureError.
-    """
-
-    try:
-        data = np.fromfile(path, dtype=np.uint8)
-    except OSError as error:
-        raise PictureError(f"Picture {path} cannot be opened: {error.strerror or error}.") from error
-    return decode_picture(data, str(path))
-
-
-def decode_picture(data: np.ndarray, name: str) -> np.ndarray:
-    """Return an encoded picture (uint8 bytes) as (H, W, 3) uint8 BGR. Raises PictureError with `name`."""
-    import cv2
-
-    try:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) if data.size else None
-    except cv2.error:
-        image = None
-    if image is None:
-        raise PictureError(f"Picture {name} ({data.size} bytes) is empty, truncated or no picture. Replace it.")
-    return image

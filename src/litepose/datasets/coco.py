@@ -17,8 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from litepose.datasets.base import read_picture
-from litepose.datasets.coco_checks import box_array, keypoint_array, person_categories, require, skeleton_of
+from litepose import images as pictures
+from litepose.datasets.coco_checks import (
+    box_array,
+    has_keypoints,
+    is_box,
+    keypoint_array,
+    person_categories,
+    require,
+    skeleton_of,
+)
 from litepose.datasets.masks import limb_mask, mask_from_segmentation
 from litepose.errors import AnnotationError
 from litepose.geometry import boxes_of_keypoints
@@ -104,7 +112,7 @@ class CocoDataset:
     def __getitem__(self, index: int) -> Sample:
         """Return one annotated picture. Raises PictureError where it cannot be read."""
         picture = self._pictures[index]
-        image = read_picture(self.images / picture.file_name)
+        image = pictures.read(self.images / picture.file_name, upright=False)
         size = (image.shape[1], image.shape[0])
         self._say_size(picture, size)
         rows = slice(picture.first, picture.last)
@@ -133,15 +141,14 @@ class CocoDataset:
             first, ignored = len(people), []
             boxes: list[tuple[float, ...]] = []
             for one in by_picture.get(record["id"], ()):
-                has_keypoints = any(v > 0 for v in (one.get("keypoints") or ())[2::3])
-                if has_keypoints:
+                seen = has_keypoints(one, self.name)
+                if seen:
                     people.append(one)
-                segment = one.get("segmentation")
-                if (one.get("iscrowd", 0) or not has_keypoints) and segment:
+                segment, box = one.get("segmentation"), one.get("bbox", ())
+                if (one.get("iscrowd", 0) or not seen) and segment:
                     ignored.append(segment)
-                elif not has_keypoints and self._boxes_ignored and one.get("bbox"):
-                    x, y, w, h = one["bbox"]
-                    boxes.append((x, y, x + w, y + h))
+                elif not seen and self._boxes_ignored and is_box(box):
+                    boxes.append((box[0], box[1], box[0] + box[2], box[1] + box[3]))
             boxes += self._other.get(str(record["id"]), [])
             size = (record["width"], record["height"]) if "width" in record and "height" in record else None
             pictures.append(
@@ -187,8 +194,11 @@ def _group(
     """Return the people's annotations by picture id. Raises AnnotationError for repeated ids and missing fields."""
     for number, record in enumerate(records):
         for field in ("id", "file_name"):
-            if not isinstance(record, dict) or field not in record:
-                raise AnnotationError(f"{name}: image number {number} has no {field!r}. Each needs id and file_name.")
+            if not isinstance(record, dict) or not isinstance(record.get(field), (int, str)):
+                raise AnnotationError(
+                    f"{name}: image number {number} has no usable {field!r}. Each needs an id (a number or text) and a "
+                    "file_name."
+                )
     groups: dict[Any, list[dict[str, Any]]] = {record["id"]: [] for record in records}
     if len(groups) < len(records):
         raise AnnotationError(
@@ -198,11 +208,11 @@ def _group(
     seen: list[Any] = []
     strangers = 0
     for number, one in enumerate(annotations):
-        if not isinstance(one, dict) or "image_id" not in one:
-            raise AnnotationError(f"{name}: annotation number {number} has no 'image_id'. Each needs one.")
+        if not isinstance(one, dict) or not isinstance(one.get("image_id"), (int, str)):
+            raise AnnotationError(f"{name}: annotation number {number} has no usable 'image_id'. Each needs one.")
         if categories is not None and one.get("category_id") not in categories:
             continue
-        if "id" in one:
+        if isinstance(one.get("id"), (int, str)):
             seen.append(one["id"])
         if one["image_id"] in groups:
             groups[one["image_id"]].append(one)

@@ -62,7 +62,7 @@ def _custom_skeleton(name: str, keypoints: tuple[str, ...], limbs: Sequence[Any]
     """Build a skeleton from COCO's fields: limbs are 1-based there; sides mirror; sigmas as built in by name."""
     sigmas = {key: value for one in reversed(SKELETONS.values())
               for key, value in zip(one.keypoints, one.oks_sigmas, strict=True)}  # fmt: skip
-    pairs = [(int(a) - 1, int(b) - 1) for a, b in limbs]
+    pairs = [(a - 1, b - 1) for a, b in limbs if isinstance(a, int) and isinstance(b, int)]
     sides = [one.removeprefix("left_") for one in keypoints if one.startswith("left_")]
     return Skeleton(
         name=name,
@@ -72,6 +72,26 @@ def _custom_skeleton(name: str, keypoints: tuple[str, ...], limbs: Sequence[Any]
         else (),
         mirror=tuple((f"left_{side}", f"right_{side}") for side in sides if f"right_{side}" in keypoints),
     )  # fmt: skip
+
+
+def has_keypoints(annotation: Mapping[str, Any], name: str) -> bool:
+    """Return whether any keypoint is labelled. Raises AnnotationError where the field is no list of numbers."""
+    found = annotation.get("keypoints") or []
+    if not isinstance(found, list) or not all(isinstance(value, (int, float)) for value in found):
+        raise AnnotationError(
+            f"{name}: annotation {annotation.get('id')} of picture {annotation['image_id']} has the keypoints "
+            f"{str(found)[:60]}; a list of numbers x, y, visible, ... is needed."
+        )
+    return any(value > 0 for value in found[2::3])
+
+
+def is_box(value: Any) -> bool:
+    """Return whether a value is four finite numbers."""
+    return (
+        isinstance(value, list)
+        and len(value) == 4
+        and all(isinstance(one, (int, float)) and np.isfinite(one) for one in value)
+    )
 
 
 def keypoint_array(annotations: list[dict[str, Any]], skeleton: Skeleton, name: str) -> np.ndarray:
@@ -85,10 +105,7 @@ def keypoint_array(annotations: list[dict[str, Any]], skeleton: Skeleton, name: 
                 f"{len(found) if isinstance(found, list) else found!r} keypoint values; {skeleton.name} needs {wanted} "
                 f"(x, y, visible for each of {skeleton.num_keypoints}). Repair it or give the right skeleton."
             )
-    try:
-        table = np.array([one["keypoints"] for one in annotations], dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise AnnotationError(f"{name}: keypoints must be numbers ({error}).") from error
+    table = np.array([one["keypoints"] for one in annotations], dtype=np.float32)
     table = table.reshape(-1, skeleton.num_keypoints, 3)
     broken = np.logical_not(np.all(np.isfinite(table), axis=-1))
     if broken.any():

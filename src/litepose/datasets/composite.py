@@ -16,7 +16,7 @@ import numpy as np
 
 from litepose.datasets.base import Dataset, remap
 from litepose.datasets.masks import limb_mask, person_mask, torso_length
-from litepose.errors import AnnotationError, PictureError, SettingError
+from litepose.errors import AnnotationError, LiteposeError, PictureError, SettingError
 from litepose.geometry import Warp, boxes_of_keypoints
 from litepose.poses import Sample
 from litepose.skeleton import Skeleton
@@ -169,14 +169,12 @@ class Composites:
 
 def _drawn(datasets: Sequence[Dataset], rng: np.random.Generator) -> Sample:
     """Return a random sample of a random dataset, another one where a picture cannot be read."""
-    failure: PictureError | None = None
+    failure: LiteposeError | None = None
     for _ in range(TRIES):
         dataset = datasets[int(rng.integers(len(datasets)))]
-        if not len(dataset):
-            raise AnnotationError(f"Composites cannot use {dataset.name}: it has no pictures.")
         try:
             return dataset[int(rng.integers(len(dataset)))]
-        except PictureError as error:
+        except (PictureError, AnnotationError) as error:
             failure = error
     raise PictureError(f"Composites: {TRIES} pictures in a row could not be read; the last: {failure}")
 

@@ -35,8 +35,14 @@ def mask_from_segmentation(segmentation: Any, size: tuple[int, int]) -> np.ndarr
             return mask
         return cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
     mask = np.zeros((height, width), dtype=bool)
-    for polygon in segmentation or ():
-        mask |= _fill_polygon(np.asarray(polygon, dtype=np.float64).reshape(-1, 2), size)
+    try:
+        polygons = [np.asarray(polygon, dtype=np.float64).reshape(-1, 2) for polygon in segmentation or ()]
+    except (TypeError, ValueError) as error:
+        raise AnnotationError(
+            f"A segmentation is a list of polygons [x, y, x, y, ...] or run lengths; found {str(segmentation)[:60]}."
+        ) from error
+    for polygon in polygons:
+        mask |= _fill_polygon(polygon, size)
     return mask
 
 

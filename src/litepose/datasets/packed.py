@@ -24,9 +24,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from litepose.datasets.base import Dataset, decode_picture, remap
+from litepose.datasets.base import Dataset, remap
 from litepose.datasets.masks import decode_runs, encode_runs, person_mask
-from litepose.errors import AnnotationError, PictureError, SettingError
+from litepose.errors import AnnotationError, LiteposeError, PictureError, SettingError
 from litepose.geometry import Warp
 from litepose.poses import Sample, warp_boxes
 from litepose.skeleton import Skeleton
@@ -82,7 +82,7 @@ def pack(
         encode = _Encoder(datasets, short_side, quality, person_masks)
         for record in _in_order(encode, encode.pictures()):
             on_picture()
-            if isinstance(record, PictureError):
+            if isinstance(record, LiteposeError):
                 warnings.warn(f"picture left out: {record}", stacklevel=2)
                 left_out.append(str(record))
                 continue
@@ -112,13 +112,13 @@ class _Encoder:
         for dataset in self.datasets:
             yield from ((dataset, index) for index in range(len(dataset)))
 
-    def __call__(self, which: tuple[Dataset, int]) -> tuple[int | str, bytes, dict[str, Any]] | PictureError:
+    def __call__(self, which: tuple[Dataset, int]) -> tuple[int | str, bytes, dict[str, Any]] | LiteposeError:
         dataset, index = which
         try:
             sample = shrunk(dataset[index], self.short_side)
             if self.person_masks and sample.person_masks is None:
                 sample = _with_masks(sample)
-        except PictureError as error:
+        except (PictureError, AnnotationError) as error:
             return error
         _, data = cv2.imencode(".jpg", sample.image, [cv2.IMWRITE_JPEG_QUALITY, self.quality])
         name = sample.id if len(self.datasets) == 1 else f"{dataset.name}:{sample.id}"
@@ -280,7 +280,9 @@ class PackedDataset:
     def __getitem__(self, index: int) -> Sample:
         shard, *spans = self._where[index].tolist()
         picture, text = self._read(shard, spans[0], spans[1]), self._read(shard, spans[2], spans[3])
-        image = decode_picture(np.frombuffer(picture, np.uint8), f"{self._ids[index]} in {self._files[shard]}")
+        image = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR) if picture else None
+        if image is None:
+            raise PictureError(f"Picture {self._ids[index]} in {self._files[shard]} is damaged. Copy or pack it again.")
         sample = _sample(json.loads(text), image, self._skeletons, self.person_masks)
         return remap(sample, self.skeleton)
 

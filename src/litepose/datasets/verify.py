@@ -1,0 +1,231 @@
+"""Everything that is wrong with an annotation file and its pictures, listed rather than stopped at.
+
+"Broken" is what training would refuse or leave out; a "note" is what it copes with (sizes that differ from the picture,
+points outside, people without keypoints).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from litepose import images as pictures
+from litepose.datasets import default_images, read_annotations
+from litepose.datasets.coco_checks import person_categories, require, skeleton_of
+from litepose.errors import AnnotationError, PictureError, SkeletonError
+
+THREADS = 4
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing found. where: the picture or annotation, with what was seen."""
+
+    kind: str
+    broken: bool
+    where: str
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What `verify` saw. counts: of pictures, people and keypoints."""
+
+    annotations: str
+    counts: dict[str, int]
+    findings: tuple[Finding, ...]
+
+    @property
+    def broken(self) -> bool:
+        return any(one.broken for one in self.findings)
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds of findings, broken ones first."""
+        return list(dict.fromkeys(one.kind for one in sorted(self.findings, key=lambda one: not one.broken)))
+
+    def to_json(self) -> str:
+        summary = dict(Counter(one.kind for one in self.findings))
+        return json.dumps(
+            {
+                "annotations": self.annotations,
+                "broken": self.broken,
+                "counts": self.counts,
+                "kinds": summary,
+                "findings": [asdict(one) for one in self.findings],
+            },
+            indent=1,
+        )
+
+
+def verify(annotations: str | Path, *, images: str | Path | None = None) -> VerifyReport:
+    """Look at every record and decode every picture. Raises AnnotationError where the file as a whole is unusable."""
+    path = Path(annotations)
+    data = read_annotations(path)
+    name = str(path)
+    records, people = require(data, "images", list, name), require(data, "annotations", list, name)
+    categories = person_categories(data, name)
+    try:
+        num_keypoints = skeleton_of(data, name, None).num_keypoints
+    except (AnnotationError, SkeletonError) as error:
+        return VerifyReport(name, {"pictures": len(records)}, (Finding("no skeleton", True, str(error)),))
+    findings = list(_record_findings(records))
+    whole = [record for record in records if _has(record, "id") and _has(record, "file_name")]
+    sizes, unread = _picture_sizes(whole, Path(images) if images is not None else default_images(path))
+    findings += [*unread, *_size_findings(whole, sizes)]
+    listed = {record["id"]: sizes.get(record["id"]) for record in whole}
+    mine = [one for one in people if not isinstance(one, dict) or _is_person(one, categories)]
+    findings += _annotation_findings(mine, listed, num_keypoints)
+    with_people = {one["image_id"] for one in mine if _has(one, "image_id")}
+    negatives = sum(record["id"] not in with_people for record in whole)
+    if not mine:
+        findings.append(Finding("no people at all", False, "all pictures serve as negatives"))
+    labelled = [_labelled(one) for one in mine]
+    counts = {
+        "pictures": len(records),
+        "pictures without people": negatives,
+        "people": len(mine),
+        "people with keypoints": sum(count > 0 for count in labelled),
+        "keypoints": sum(labelled),
+    }
+    return VerifyReport(name, counts, tuple(findings))
+
+
+def _has(record: Any, field: str) -> bool:
+    return isinstance(record, dict) and isinstance(record.get(field), (int, str))
+
+
+def _labelled(annotation: Any) -> int:
+    found = annotation.get("keypoints") if isinstance(annotation, dict) else None
+    return sum(isinstance(v, (int, float)) and v > 0 for v in found[2::3]) if isinstance(found, list) else 0
+
+
+def _is_person(annotation: dict[str, Any], categories: set[Any] | None) -> bool:
+    return categories is None or annotation.get("category_id") in categories
+
+
+def _record_findings(records: list[Any]) -> Iterator[Finding]:
+    seen_ids: Counter[Any] = Counter()
+    seen_files: Counter[str] = Counter()
+    for number, record in enumerate(records):
+        missing = [field for field in ("id", "file_name") if not _has(record, field)]
+        if missing:
+            yield Finding("image without " + " and ".join(missing), True, f"image number {number}")
+            continue
+        seen_ids[record["id"]] += 1
+        seen_files[str(record["file_name"])] += 1
+    yield from (Finding("image id repeated", True, f"image {one}, {n} times") for one, n in seen_ids.items() if n > 1)
+    for one, n in seen_files.items():
+        if n > 1:
+            yield Finding("picture listed more than once", False, f"{one}, {n} times")
+
+
+def _picture_sizes(records: list[dict[str, Any]], folder: Path) -> tuple[dict[Any, tuple[int, int]], list[Finding]]:
+    """Decode every picture: (w, h) by image id, and what could not be read."""
+
+    def size_of(record: dict[str, Any]) -> tuple[int, int] | Finding:
+        path = folder / str(record["file_name"])
+        if not path.is_file():
+            return Finding("picture missing", True, str(path))
+        try:
+            height, width = pictures.read(path, upright=False).shape[:2]
+        except PictureError as error:
+            return Finding("picture unreadable", True, str(error))
+        return width, height
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = list(pool.map(size_of, records))
+    sizes = {record["id"]: one for record, one in zip(records, found, strict=True) if isinstance(one, tuple)}
+    return sizes, [one for one in found if isinstance(one, Finding)]
+
+
+def _size_findings(records: list[dict[str, Any]], sizes: dict[Any, tuple[int, int]]) -> Iterator[Finding]:
+    for record in records:
+        size, listed = sizes.get(record["id"]), (record.get("width"), record.get("height"))
+        if size is None or listed in ((None, None), size):
+            continue
+        kind = "width and height swapped" if listed == size[::-1] else "size differs from the picture's"
+        where = f"{record['file_name']} is {size[0]}x{size[1]}, listed as {listed[0]}x{listed[1]}"
+        yield Finding(kind, False, where)
+
+
+def _annotation_findings(
+    people: list[Any], listed: dict[Any, tuple[int, int] | None], num_keypoints: int
+) -> Iterator[Finding]:
+    seen: Counter[Any] = Counter()
+    for number, one in enumerate(people):
+        if not _has(one, "image_id"):
+            yield Finding("annotation without image_id", True, f"annotation number {number}")
+            continue
+        where = f"annotation {one.get('id', f'number {number}')} of image {one['image_id']}"
+        if _has(one, "id"):
+            seen[one["id"]] += 1
+        if one["image_id"] not in listed:
+            yield Finding("annotation of no listed picture", True, where)
+            continue
+        size = listed[one["image_id"]]
+        yield from _box_findings(one.get("bbox"), size, where)
+        if one.get("iscrowd") and not one.get("keypoints"):
+            continue
+        yield from _keypoint_findings(one, size, num_keypoints, where)
+    for one, n in seen.items():
+        if n > 1:
+            yield Finding("annotation id repeated", True, f"annotation {one}, {n} times")
+
+
+def _box_findings(box: Any, size: tuple[int, int] | None, where: str) -> Iterator[Finding]:
+    if box is None:
+        yield Finding("no box", False, where)
+        return
+    values = _numbers(box)
+    if values is None or values.shape != (4,):
+        yield Finding("box is not four numbers", True, f"{where}: {box!r}")
+    elif not np.isfinite(values).all():
+        yield Finding("box with NaN or infinity", True, f"{where}: {box}")
+    elif min(values[2:]) <= 0:
+        yield Finding("box without extent", False, f"{where}: {box}")
+    elif size is not None and (
+        min(values[:2]) < -1 or values[0] + values[2] > size[0] + 1 or values[1] + values[3] > size[1] + 1
+    ):
+        yield Finding("box outside the picture", False, f"{where}: {box} in {size[0]}x{size[1]}")
+
+
+def _keypoint_findings(
+    one: dict[str, Any], size: tuple[int, int] | None, num_keypoints: int, where: str
+) -> Iterator[Finding]:
+    found = one.get("keypoints")
+    if found is None:
+        yield Finding("no keypoints field", False, where)
+        return
+    values = _numbers(found)
+    if values is None or values.size != 3 * num_keypoints:
+        count = len(found) if isinstance(found, list) else repr(found)
+        yield Finding("wrong number of keypoint values", True, f"{where}: {count}, not {3 * num_keypoints}")
+        return
+    points = values.reshape(-1, 3)
+    if not np.isfinite(points).all():
+        yield Finding("keypoints with NaN or infinity", True, where)
+        return
+    labelled = points[points[:, 2] > 0]
+    if not len(labelled):
+        yield Finding("person without keypoints", False, where)
+        return
+    if "num_keypoints" in one and one["num_keypoints"] != len(labelled):
+        yield Finding("num_keypoints differs", False, f"{where}: {one['num_keypoints']}, labelled {len(labelled)}")
+    if size is not None and ((labelled[:, :2] < -1).any() or (labelled[:, :2] > size).any()):
+        yield Finding("keypoint outside the picture", False, where)
+    if not set(np.unique(points[:, 2])) <= {0, 1, 2}:
+        yield Finding("visibility is not 0, 1 or 2", False, where)
+
+
+def _numbers(values: Any) -> np.ndarray | None:
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        return None
