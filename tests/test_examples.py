@@ -1,0 +1,45 @@
+"""Every script in examples/ runs as its first line says."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import pytest
+
+import litepose
+from dot_model import lay_out, paint, write_dot_model
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SIZE = (640, 480)
+
+# script -> (arguments, what it prints, the file it leaves)
+CALLS = {
+    "predict_picture.py": (["photos/two.png", "dots.onnx"], "person 1: score", "people.png"),
+    "batch_folder.py": (["photos", "dots.onnx"], "two.png: 2 people", "people.json"),
+    "show_heatmap.py": (["photos/two.png", "left_knee", "dots.onnx"], "left_knee: strongest heat 0.", "heatmap.png"),
+}
+
+
+def test_every_example_is_called_here():
+    assert sorted(path.name for path in EXAMPLES.glob("*.py")) == sorted(CALLS)
+
+
+@pytest.mark.parametrize("script", CALLS)
+def test_an_example_does_what_it_says(script, tmp_path):
+    (tmp_path / "photos").mkdir()
+    cv2.imwrite(str(tmp_path / "photos" / "two.png"), paint(lay_out(2, SIZE), SIZE))
+    write_dot_model(tmp_path / "dots.onnx")
+    arguments, printed, left = CALLS[script]
+    environment = {**os.environ, "PYTHONPATH": str(Path(litepose.__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / script), *arguments],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert printed in done.stdout
+    assert (tmp_path / left).stat().st_size > 0
+    assert 12 <= len((EXAMPLES / script).read_text().splitlines()) <= 40
