@@ -41,7 +41,8 @@ def test_outputs_have_the_shapes_of_the_spec(name):
     spec = checkpoints.default_spec(name, COCO17)
     with torch.device("meta"):
         network = checkpoints.build_network(spec)
-        for height, width in ((64, 64), (64, 128), (192, 128)):
+        sizes = ((64, 64), (64, 128), (192, 128)) if name in SMALL else ((192, 128),)
+        for height, width in sizes:
             outputs = network(torch.empty(2, 3, height, width))
             assert isinstance(outputs, tuple)
             assert [tuple(y.shape) for y in outputs] == [
