@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -299,6 +301,17 @@ def test_open_dataset_opens_synthetic_people() -> None:
     dataset = open_dataset("synthetic:people=1-2,seed=9,size=96x96", skeleton="crowdpose14")
     assert dataset.skeleton == CROWDPOSE14
     assert dataset[0].image.shape == (96, 96, 3)
+
+
+def test_the_example_draws_a_scene_and_its_truth(tmp_path: Path) -> None:
+    example = Path(__file__).parents[1] / "examples" / "synthetic_scene.py"
+    environment = {**os.environ, "PYTHONPATH": str(example.parents[1] / "src")}
+    command = [sys.executable, str(example), str(tmp_path)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+    assert "people drawn" in said
+    scene_picture, truth = (cv2.imread(str(tmp_path / name)) for name in ("scene.jpg", "scene-truth.jpg"))
+    assert scene_picture.shape == truth.shape == (448, 640, 3)
+    assert 0.005 < (np.abs(scene_picture.astype(int) - truth).max(axis=2) > 60).mean() < 0.2  # limbs were drawn
 
 
 def test_a_negative_seed_is_refused() -> None:

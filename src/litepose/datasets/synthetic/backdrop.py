@@ -197,7 +197,7 @@ def _crop(rng: np.random.Generator, picture: np.ndarray, size: tuple[int, int]) 
 
 def _grain(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     """Rough the whole picture up, as plaster, grass and asphalt do."""
-    strength = rng.uniform(2, 22)
+    strength = rng.uniform(2, 14)
     noise = _noise_crop(rng, (image.shape[1], image.shape[0]), float(rng.uniform(0.3, 1.0))) * np.float32(strength)
     return cv2.add(image, cv2.merge([noise] * 3), dtype=cv2.CV_8U)
 

@@ -136,7 +136,7 @@ def _dress(longitude: np.ndarray, along: np.ndarray, outfit: Outfit, phase: int)
     if top is not None:
         down, left = phase * 5 % (wrinkle_map().shape[0] - rows), phase * 3 % (wrinkle_map().shape[1] - columns)
         neck = outfit.neckline * np.clip(1.7 - 1.4 * front, -0.2, 1.5) - 0.03  # deep in front, high at the back
-        worn = along > neck
+        worn = np.clip((along - neck) * (rows * 0.6) + 0.5, 0, 1)  # (R, C), soft at the collar
         cloth = np.empty_like(colour)
         cloth[:] = top.colours[0]
         if top.pattern:
@@ -146,8 +146,8 @@ def _dress(longitude: np.ndarray, along: np.ndarray, outfit: Outfit, phase: int)
             cloth[front < 0.16 + 0.1 * along] = outfit.hat_colour * 0.5 + 0.45
         elif outfit.logo is not None:
             cloth[(front < 0.42) & (along > 0.22) & (along < 0.42)] = outfit.logo
-        colour[worn] = cloth[worn]
-        folds[worn] = wrinkle_map()[down : down + rows, left : left + columns][worn] * top.folds
+        colour += (cloth - colour) * worn[..., None]
+        folds += wrinkle_map()[down : down + rows, left : left + columns] * worn * top.folds
     below = (along > (outfit.hem if top is not None else 0.88))[:, 0]
     colour[below] = outfit.bottom.colours[0] * np.float32(0.95)
     colour[below & (along[:, 0] > 0.86) & (along[:, 0] < 0.90)] = outfit.bottom.colours[0] * np.float32(0.55)
