@@ -180,11 +180,20 @@ def _rectangle(points: np.ndarray, margin: float, shape: tuple[int, ...]) -> tup
 
 def _paint_box(canvas: np.ndarray, points: np.ndarray, score: float, width: float, *, box: bool, label: bool) -> None:
     left, top, right, bottom = _rectangle(points, margin=4 * width, shape=canvas.shape)
-    line = max(1, round(width / 2))
+    line = max(1, round(width / 2.5))
     if box:
-        cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), COLOURS["centre"], line, cv2.LINE_AA)
+        for colour, thickness in ((RIM_COLOUR, line + 2), (COLOURS["centre"], line)):
+            cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), colour, thickness, cv2.LINE_AA)
     if label:
-        size = max(0.35, width / 8)
-        place = (left + line, max(top, round(24 * size)) - line - 1)
-        cv2.putText(canvas, f"{score:.2f}", place, cv2.FONT_HERSHEY_SIMPLEX, size, RIM_COLOUR, 3 * line, cv2.LINE_AA)
-        cv2.putText(canvas, f"{score:.2f}", place, cv2.FONT_HERSHEY_SIMPLEX, size, COLOURS["centre"], line, cv2.LINE_AA)
+        _paint_label(canvas, f"{score:.2f}", (left, top), max(0.35, width / 10))
+
+
+def _paint_label(canvas: np.ndarray, text: str, corner: tuple[int, int], size: float) -> None:
+    """Paint light text on a dark plate whose bottom left is `corner`; within the picture where it would leave it."""
+    thickness = max(1, round(1.5 * size))
+    (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, thickness)
+    pad = max(2, height // 3)
+    left, bottom = corner[0], max(corner[1], height + 2 * pad)
+    cv2.rectangle(canvas, (left, bottom - height - 2 * pad), (left + width + 2 * pad, bottom), RIM_COLOUR, -1)
+    place = (left + pad, bottom - pad)
+    cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, size, COLOURS["centre"], thickness, cv2.LINE_AA)
