@@ -20,6 +20,7 @@ HAIRCUTS = ("short", "short", "short", "crop", "bob", "long", "long", "ponytail"
 NEUTRALS = np.array([(30, 30, 32), (60, 58, 56), (110, 108, 105), (165, 165, 165), (225, 226, 228), (245, 246, 246),
                      (80, 50, 30), (96, 66, 42), (60, 90, 130), (120, 150, 180),
                      (150, 175, 200)], np.float32) / 255  # fmt: skip
+DENIM = PATTERNS.index("denim")
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,10 @@ def random_outfit(rng: np.random.Generator) -> Outfit:
     top = Cloth(
         (any_colour(rng, 0.55), any_colour(rng, 0.5)), _pattern(rng), 1.0 + 0.3 * draw[0], 0.05 + 0.07 * draw[1]
     )
-    bottom = Cloth((any_colour(rng, 0.35), any_colour(rng, 0.5)), 8 if draw[2] < 0.35 else 0, 1.02 + 0.22 * draw[3],
-                   0.05 + 0.06 * draw[4])  # fmt: skip
+    cloth, accent = any_colour(rng, 0.35), any_colour(rng, 0.5)
+    washed = draw[2] < 0.35
+    accent = cloth * np.float32(0.75) + np.float32(0.2) if washed else accent
+    bottom = Cloth((cloth, accent), DENIM if washed else 0, 1.02 + 0.22 * draw[3], 0.05 + 0.06 * draw[4])
     sleeves = {"casual": (0.4, 0.6, 2.0, 1.1), "sport": (0.0, 0.55, 0.6, 2.0), "formal": (2.0, 2.0, 2.0, 0.5),
                "summer": (0.0, 0.35, 0.5, 0.0), "winter": (2.0,) * 4, "swim": (0.0,) * 4}[str(style)]  # fmt: skip
     legs = {"casual": (2.0, 2.0, 2.0, 0.9), "sport": (0.6, 0.75, 2.0, 0.4), "formal": (2.0,) * 4,
