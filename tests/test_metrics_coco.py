@@ -189,6 +189,20 @@ def test_truth_survives_the_way_to_coco_json_and_back():
         np.testing.assert_array_equal(before.scored, after.scored)
 
 
+def test_values_that_cannot_be_are_left_out_of_the_truth():
+    keypoints = someone()
+    keypoints[3, 0], keypoints[4, 1] = np.nan, np.inf
+    record = {"image_id": 1, "keypoints": keypoints.ravel().tolist(), "bbox": [0, 0, float("nan"), 5], "area": None}
+    stranger = {"image_id": 99, "keypoints": keypoints.ravel().tolist()}
+    truth = truth_from_coco({"images": [{"id": 1}], "annotations": [record, stranger]}, COCO17)
+    (picture,) = truth.pictures
+    assert picture.labelled.sum() == 15
+    assert not picture.labelled[0, 3:5].any()
+    low, high = keypoints[picture.labelled[0], :2].min(axis=0), keypoints[picture.labelled[0], :2].max(axis=0)
+    np.testing.assert_allclose(picture.boxes_xywh[0], [*low, *(high - low)], rtol=1e-6)  # through float32
+    np.testing.assert_allclose(picture.areas, 0.53 * (high - low).prod(), rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -196,7 +210,7 @@ def test_truth_survives_the_way_to_coco_json_and_back():
         ("{", "is no JSON"),
         ("[]", '"images" and "annotations"'),
         ('{"images": [{}], "annotations": []}', "needs an id"),
-        ('{"images": [], "annotations": [{"image_id": 3, "keypoints": %s}]}' % ([1] * 51), "image_id"),
+        ('{"images": [], "annotations": [{"keypoints": %s}]}' % ([1] * 51), "image_id"),
         ('{"images": [{"id": 3}], "annotations": [{"image_id": 3, "keypoints": [1, 2, 2]}]}', r"17 keypoints.*\[1\]"),
         ('{"images": [{"id": 3}], "annotations": [], "categories": [{"keypoints": ["tail"]}]}', "shares no keypoint"),
     ],

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from litepose.errors import AnnotationError
-from litepose.geometry import xyxy_to_xywh
+from litepose.geometry import boxes_of_keypoints, xyxy_to_xywh
 from litepose.poses import Sample
 from litepose.skeleton import Skeleton, canonical_name
 
@@ -85,13 +85,13 @@ def truth_from_coco(data: Mapping[str, Any], skeleton: Skeleton, *, source: str 
         for image in data["images"]:
             people[image["id"]] = []
         for record in data["annotations"]:
-            if "keypoints" in record:
+            if "keypoints" in record and record["image_id"] in people:
                 people[record["image_id"]].append(record)
         pictures = tuple(_picture(key, records, positions) for key, records in people.items())
     except (KeyError, TypeError, ValueError) as error:
         raise AnnotationError(
-            f"{source} cannot be scored against: {error!r}. Each image needs an id; each annotation an image_id of "
-            f"them, {len(_names(data) or positions)} keypoints as x, y, visible, and a bbox."
+            f"{source} cannot be scored against: {error!r}. Each image needs an id; each annotation an "
+            f"image_id, and {len(_names(data) or positions)} keypoints as x, y, visible."
         ) from error
     return Truth(skeleton, pictures)
 
@@ -127,12 +127,22 @@ def _picture(key: int | str, records: list[Mapping[str, Any]], positions: np.nda
     for n, record in enumerate(records):
         triples = np.asarray(record["keypoints"], dtype=np.float64).reshape(-1, 3)
         keypoints[n, known] = triples[positions[known]]
-    boxes = np.array([record["bbox"] for record in records], dtype=np.float64).reshape(-1, 4)
-    areas = np.array(
-        [record.get("area", AREA_OF_BOX * box[2] * box[3]) for record, box in zip(records, boxes, strict=True)]
-    )
+    labelled = np.isfinite(keypoints).all(axis=-1) & (keypoints[..., 2] > 0)
+    keypoints = np.where(labelled[..., None], keypoints, 0)
+    tight = xyxy_to_xywh(boxes_of_keypoints(keypoints[..., :2], labelled)).astype(np.float64)
+    boxes = np.array([_box(record, tight[n]) for n, record in enumerate(records)], dtype=np.float64).reshape(-1, 4)
+    areas = np.array([float(record.get("area") or np.nan) for record in records], dtype=np.float64)
+    areas = np.where(np.isfinite(areas) & (areas > 0), areas, AREA_OF_BOX * boxes[:, 2] * boxes[:, 3])
     crowd = np.array([bool(record.get("iscrowd", 0)) for record in records], dtype=bool)
-    return PictureTruth(key, keypoints, boxes, areas.astype(np.float64), crowd)
+    return PictureTruth(key, keypoints, boxes, areas, crowd)
+
+
+def _box(record: Mapping[str, Any], tight: np.ndarray) -> np.ndarray:
+    """Return the box of an annotation, that of its keypoints where it states none that can be."""
+    if record.get("bbox") is None:
+        return tight
+    box = np.asarray(record["bbox"], dtype=np.float64).reshape(4)
+    return box if np.isfinite(box).all() and box[2:].min() > 0 else tight
 
 
 def _positions(data: Mapping[str, Any], skeleton: Skeleton, source: str) -> np.ndarray:
