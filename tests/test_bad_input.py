@@ -7,13 +7,9 @@ keypoint of a person) warn and let the rest go on: the tables at the end.
 
 from __future__ import annotations
 
-import copy
 import json
-import pickle
 import re
 import warnings
-import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,27 +17,28 @@ import cv2
 import numpy as np
 import pytest
 
-from dot_model import K, dot_spec, lay_out, paint, with_version, write_dot_model
+from bad_files import (
+    SIZE,
+    Make,
+    cut_model,
+    data,
+    folder,
+    foreign_weights,
+    good_truth,
+    half_a_picture,
+    huge_png,
+    model,
+    nothing,
+    pickle_bomb,
+    recipe,
+    text,
+    torch_bomb,
+    truth,
+    twice,
+)
+from dot_model import dot_spec, lay_out, paint, with_version, write_dot_model
 from litepose import cli, errors
-from litepose.skeleton import COCO17
 from litepose.spec import SPEC_KEY
-
-SIZE = (256, 256)
-Make = Callable[[Path], Any]
-
-
-def good_truth() -> dict[str, Any]:
-    """One picture with one person."""
-    keypoints = lay_out(1, SIZE)[0]
-    person = {
-        "id": 1, "image_id": 1, "category_id": 1, "iscrowd": 0, "num_keypoints": K, "bbox": [10, 10, 220, 220],
-        "area": 20_000.0, "keypoints": np.column_stack([keypoints, np.full(K, 2)]).ravel().tolist(),
-    }  # fmt: skip
-    return {
-        "images": [{"id": 1, "file_name": "1.png", "width": 256, "height": 256}],
-        "annotations": [person],
-        "categories": [{"id": 1, "name": "person", "keypoints": list(COCO17.keypoints), "skeleton": []}],
-    }
 
 
 @pytest.fixture(scope="module")
@@ -67,102 +64,6 @@ def call(arguments: list[str]) -> tuple[int, BaseException | None]:
 
 def files_of(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
-
-
-# How bad files are made -------------------------------------------------------------------------
-
-
-def text(name: str, content: str) -> Make:
-    return lambda desk: (desk / name).write_text(content)
-
-
-def data(name: str, content: bytes) -> Make:
-    return lambda desk: (desk / name).write_bytes(content)
-
-
-def folder(name: str) -> Make:
-    return lambda desk: (desk / name).mkdir()
-
-
-def half_a_picture(name: str) -> Make:
-    """The first half of a noisy picture's file."""
-
-    def make(desk: Path) -> None:
-        noise = np.random.default_rng(0).integers(0, 255, (200, 200, 3), dtype=np.uint8)
-        encoded = cv2.imencode(Path(name).suffix, noise)[1].tobytes()
-        (desk / name).write_bytes(encoded[: len(encoded) // 2])
-
-    return make
-
-
-def huge_png(desk: Path) -> None:
-    """A PNG of a few bytes that claims 40000x40000 pixels."""
-    header = b"IHDR" + (40_000).to_bytes(4, "big") * 2 + bytes([8, 2, 0, 0, 0])
-    chunk = (13).to_bytes(4, "big") + header + zlib.crc32(header).to_bytes(4, "big")
-    (desk / "huge.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk + b"\x00" * 20)
-
-
-def truth(name: str, change: Callable[[dict[str, Any]], Any]) -> Make:
-    """The good annotation file with one thing changed."""
-
-    def make(desk: Path) -> None:
-        content = copy.deepcopy(good_truth())
-        change(content)
-        (desk / name).write_text(json.dumps(content))
-
-    return make
-
-
-def twice(key: str) -> Callable[[dict[str, Any]], None]:
-    return lambda content: content[key].append(copy.deepcopy(content[key][0]))
-
-
-def model(name: str, **settings: Any) -> Make:
-    return lambda desk: write_dot_model(desk / name, **settings)
-
-
-def cut_model(desk: Path) -> None:
-    (desk / "cut.onnx").write_bytes((desk / "dots.onnx").read_bytes()[:1500])
-
-
-class Bomb:
-    """Unpickled without care, it leaves a file behind."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (Path("exploded").write_text, ("boom",))
-
-
-def pickle_bomb(desk: Path) -> None:
-    (desk / "bomb.pth").write_bytes(pickle.dumps({"state_dict": Bomb()}, protocol=2))
-
-
-def torch_bomb(desk: Path) -> None:
-    import torch
-
-    torch.save({"state_dict": Bomb()}, desk / "zipbomb.pth")
-
-
-def foreign_weights(desk: Path) -> None:
-    import torch
-
-    torch.save({"layer.weight": torch.zeros(3)}, desk / "foreign.pth")
-
-
-def recipe(name: str, old: str, new: str) -> Make:
-    """The shipped synthetic recipe with one piece of text changed."""
-
-    def make(desk: Path) -> None:
-        from importlib import resources
-
-        content = (resources.files("litepose") / "recipes" / "litepose_xs_synthetic.toml").read_text(encoding="utf-8")
-        assert old in content
-        (desk / name).write_text(content.replace(old, new))
-
-    return make
-
-
-def nothing(desk: Path) -> None:
-    pass
 
 
 # The cases: name -> (how to make the bad thing, command, class of the error, words of its message) ----------------
@@ -383,7 +284,7 @@ ANNOTATIONS: dict[str, tuple[Make, str, str, list[str]]] = {
         ["leg_0"],
     ),
     "unknown synthetic option": (nothing, f"{EVAL} synthetic:peeple=3", "LiteposeError", ["peeple", "people"]),
-    "synthetic backwards": (nothing, f"{EVAL} synthetic:people=9-1", "LiteposeError", ["fewest", "Swap"]),
+    "synthetic backwards": (nothing, f"{EVAL} synthetic:people=9-1", "LiteposeError", ["people=9-1", "Swap"]),
     "packing of nothing": (nothing, "data pack gone.json -o packed", "AnnotationError", ["gone.json"]),
 }
 

@@ -31,7 +31,21 @@ _OWNERS = {
     "load": "predictor",
 }
 
-__all__ = [*_OWNERS, "__version__"]
+__all__ = [
+    "COCO17",
+    "CROWDPOSE14",
+    "MPII16",
+    "OPENPOSE18",
+    "LiteposeError",
+    "PoseSpec",
+    "Poses",
+    "Predictor",
+    "Sample",
+    "Skeleton",
+    "Warp",
+    "__version__",
+    "load",
+]
 
 
 def __getattr__(name: str) -> Any:
