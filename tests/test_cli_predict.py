@@ -81,6 +81,8 @@ def test_predict_goes_on_past_broken_files_and_exits_with_two(model, photos, tmp
         (["PHOTOS", "--decode", "best"], "'best'"),
         (["PHOTOS", "-o", "PHOTOS"], "overwrite"),
         (["PHOTOS", "--json", "PHOTOS/one.png"], "overwrite"),
+        (["PHOTOS", "--json", "PHOTOS"], "is a folder"),
+        (["PHOTOS", "--json", "PHOTOS/one.png", "--format", "openpose"], "is a file"),
         (["PHOTOS", "--device", "abacus"], "abacus"),
         (["PHOTOS", "--runtime", "torch"], ".safetensors"),
         (["PHOTOS", "-m", "litepose_xxl"], "neither shipped nor a file"),

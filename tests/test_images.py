@@ -170,6 +170,20 @@ def test_a_bad_picture_is_one_error_that_names_the_file(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", WHOLE)
+def test_damaged_bytes_give_a_picture_or_a_picture_error_and_nothing_else(name):
+    rng = np.random.default_rng(len(name))
+    for _ in range(60):
+        data = np.frombuffer(WHOLE[name], np.uint8).copy()
+        places = rng.integers(0, min(len(data), 600), rng.integers(1, 6))
+        data[places] = rng.integers(0, 256, len(places))
+        try:
+            image = images.read(data.tobytes(), max_megapixels=1)
+        except PictureError:
+            continue
+        assert image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
+
+
+@pytest.mark.parametrize("name", WHOLE)
 def test_the_header_alone_tells_the_size(name):
     header = read_header(WHOLE[name])
     assert header is not None and header.size == SIZE and header.whole

@@ -39,14 +39,20 @@ def write_results(path: str | Path, results: Sequence[PictureResult], *, format:
 
     model: named in the head of litepose's own format. Raises SettingError.
     """
-    check_format(format)
+    check_target(path, format)
     return WRITERS[format](Path(path), results, model)
 
 
-def check_format(format: str) -> None:
-    """Raise SettingError where no writer has that name."""
+def check_target(path: str | Path | None, format: str) -> None:
+    """Raise SettingError where `write_results` could not write: known before any picture is read."""
     if format not in WRITERS:
         raise SettingError(f"No result format {format!r}. {nearest_name(format, WRITERS)}")
+    if path is None:
+        return
+    if format == "openpose" and Path(path).is_file():
+        raise SettingError(f"The format openpose writes a file for each picture; {path} is a file. Name a folder.")
+    if format != "openpose" and Path(path).is_dir():
+        raise SettingError(f"The format {format} writes one file; {path} is a folder. Name a file in it.")
 
 
 def _write_coco(path: Path, results: Sequence[PictureResult], model: str) -> list[Path]:

@@ -53,13 +53,17 @@ def run(
     threads: ThreadsOption = None,
     device: DeviceOption = "cpu",
 ) -> None:
+    import os
+
+    # Broken pictures are reported by us, once. Read when OpenCV is imported, which has not happened yet.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     from litepose.errors import PictureError
     from litepose.folders import predict_files
     from litepose.images import find
     from litepose.predictor import load
-    from litepose.writers import check_format, write_results
+    from litepose.writers import check_target, write_results
 
-    check_format(format)
+    check_target(json, format)
     files = find(sources, recursive=recursive)
     if json is not None and json.resolve() in {file.resolve() for file in files}:
         raise SettingError(f"--json {json} would overwrite an input. Name another file.")
@@ -77,7 +81,8 @@ def run(
     results = [outcome.result for outcome in outcomes if outcome.result is not None]
     written = [] if json is None else write_results(json, results, format=format, model=predictor.spec.model or model)
     places = [*([f"{drawn}/"] if drawn is not None and results else []), *map(str, written[:1])]
-    print(f"{sum(len(result.poses) for result in results)} people in {len(results)} pictures -> {', '.join(places)}")
+    where = f" -> {', '.join(places)}" if places else ""
+    print(f"{sum(len(result.poses) for result in results)} people in {len(results)} pictures{where}")
     broken = [str(outcome.error) for outcome in outcomes if outcome.error is not None]
     if broken:
         raise PictureError("\n  ".join([f"{len(broken)} of {len(files)} pictures could not be read:", *broken]))
