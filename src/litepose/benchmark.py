@@ -37,7 +37,8 @@ class StepTime:
 class BenchReport:
     """Times of one picture through one predictor.
 
-    size: (w, h) of the network input. people: found in the picture. gflops: 2 * MACs / median network time.
+    size: (w, h) of the network input. people: found in the picture. gflops: 2 * MACs / median network time, which is
+        CPU time for one thread (other processes do not count) and wall time for several.
     peak_share: of the given peak for the threads used. memory_mb: the most the process ever held. load: 1 minute's.
     """
 
@@ -76,8 +77,9 @@ def benchmark(
     steps = {step: _summary([times[step] for times, _ in rounds]) for step in STEPS}
     picture_size = size_of(images.read(picture))
     size = predictor.frame(picture_size).size
-    gflops = _gflops(predictor, picture_size, steps["network"].median_ms)
     threads = predictor.runtime.threads
+    network_ms = steps["network"].cpu_ms if threads == 1 else steps["network"].median_ms
+    gflops = _gflops(predictor, picture_size, network_ms)
     return BenchReport(
         model=predictor.spec.model,
         size=size,
