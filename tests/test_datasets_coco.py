@@ -1,5 +1,6 @@
 """COCO and CrowdPose files: who counts, what is ignored, and what is said about a bad file."""
 
+import multiprocessing
 import os
 import warnings
 from pathlib import Path
@@ -266,6 +267,22 @@ def test_unreadable_pictures_do_not_end_a_training_and_are_listed(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert dataset[1].id == instead.id
+
+
+def test_marks_of_unreadable_pictures_are_shared_with_loader_processes(tmp_path):
+    path = made.write(tmp_path, made.coco(3))
+    (tmp_path / "images" / "3.jpg").write_bytes(b"no picture")
+    dataset = SkipUnreadable(open_dataset(path))
+    process = multiprocessing.get_context("spawn").Process(target=touch_all, args=(dataset,))
+    process.start()
+    process.join(60)
+    assert process.exitcode == 0 and dataset.unreadable == [3]
+
+
+def touch_all(dataset):
+    warnings.simplefilter("ignore")
+    for index in range(len(dataset)):
+        dataset[index]
 
 
 def test_a_set_of_nothing_but_broken_pictures_is_an_error(tmp_path):

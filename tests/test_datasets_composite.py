@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from litepose.datasets.composite import Composites
-from litepose.errors import SettingError
+from litepose.errors import PictureError, SettingError
 from litepose.poses import Sample
 from litepose.skeleton import COCO17, CROWDPOSE14
 
@@ -132,3 +132,16 @@ def test_impossible_settings_are_refused(settings):
         Composites(Figures(), Blank(), **settings)
     with pytest.raises(SettingError):
         Composites([], Blank())
+
+
+def test_unreadable_pictures_are_replaced_and_listed():
+    class Torn(Figures):
+        def __getitem__(self, index):
+            if index == 0:
+                raise PictureError("figure 0 is torn")
+            return super().__getitem__(index)
+
+    scenes = Composites(Torn(), Blank(), count=(4, 4))
+    with pytest.warns(UserWarning, match="figure 0 is torn"):
+        people = [len(scenes[index]) for index in range(4)]
+    assert people == [4, 4, 4, 4] and scenes.unreadable == [0]

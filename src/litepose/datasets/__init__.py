@@ -92,6 +92,8 @@ def _on(dataset: Dataset, skeleton: Skeleton | None) -> Dataset:
 
 def read_annotations(path: Path) -> dict[str, Any]:
     """Return a parsed annotation file. Raises AnnotationError where it is missing or no JSON object."""
+    if path.is_dir():
+        raise AnnotationError(f"{path} is a folder; a COCO or CrowdPose JSON file is needed here. Name one in it.")
     if not path.is_file():
         raise AnnotationError(
             f"No annotations {path}: neither a file nor a folder. Give a COCO or CrowdPose JSON file, a folder that "

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.context
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -129,6 +130,16 @@ class SkipUnreadable:
 
     def __len__(self) -> int:
         return len(self.dataset)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Give a starting loader process the shared marks, and anybody else a copy."""
+        marks = self._broken if multiprocessing.context.get_spawning_popen() else bytes(self._broken)
+        return {**self.__dict__, "_broken": marks}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if isinstance(self._broken, bytes):
+            self._broken = multiprocessing.RawArray("b", list(self._broken))
 
     def __getitem__(self, index: int) -> Sample:
         failure: LiteposeError | None = None

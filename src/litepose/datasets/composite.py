@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from litepose.datasets.base import Dataset, remap
+from litepose.datasets.base import Dataset, SkipUnreadable, remap
 from litepose.datasets.masks import limb_mask, person_mask, torso_length
-from litepose.errors import AnnotationError, LiteposeError, PictureError, SettingError
+from litepose.errors import SettingError
 from litepose.geometry import Warp, boxes_of_keypoints
 from litepose.poses import Sample
 from litepose.skeleton import Skeleton
@@ -67,8 +67,8 @@ class Composites:
         max_zoom: float = 1.8,
         skeleton: Skeleton | None = None,
     ) -> None:
-        self.people = tuple(people) if isinstance(people, (list, tuple)) else (people,)
-        self.canvases = tuple(canvases) if isinstance(canvases, (list, tuple)) else (canvases,)
+        self.people = tuple(SkipUnreadable(one) for one in _listed(people))
+        self.canvases = tuple(SkipUnreadable(one) for one in _listed(canvases))
         if not self.people or not self.canvases or not 0 <= count[0] <= count[1] or not 0 < share[0] <= share[1]:
             raise SettingError(
                 f"Composites of {len(self.people)} people's datasets on {len(self.canvases)} canvases' with count "
@@ -82,6 +82,11 @@ class Composites:
     @property
     def ids(self) -> Sequence[int | str]:
         return range(self.length)
+
+    @property
+    def unreadable(self) -> list[int | str]:
+        """The ids of pictures that could not be read and were replaced."""
+        return [one for dataset in (*self.people, *self.canvases) for one in dataset.unreadable]
 
     def __len__(self) -> int:
         return self.length
@@ -167,16 +172,14 @@ class Composites:
         return _Cutout(remap(warped, self.skeleton), np.clip(1.4 * alpha - 0.25, 0, 1))
 
 
+def _listed(datasets: Dataset | Sequence[Dataset]) -> list[Dataset]:
+    return list(datasets) if isinstance(datasets, (list, tuple)) else [datasets]  # type: ignore[list-item]
+
+
 def _drawn(datasets: Sequence[Dataset], rng: np.random.Generator) -> Sample:
-    """Return a random sample of a random dataset, another one where a picture cannot be read."""
-    failure: LiteposeError | None = None
-    for _ in range(TRIES):
-        dataset = datasets[int(rng.integers(len(datasets)))]
-        try:
-            return dataset[int(rng.integers(len(dataset)))]
-        except (PictureError, AnnotationError) as error:
-            failure = error
-    raise PictureError(f"Composites: {TRIES} pictures in a row could not be read; the last: {failure}")
+    """Return a random sample of a random dataset."""
+    dataset = datasets[int(rng.integers(len(datasets)))]
+    return dataset[int(rng.integers(len(dataset)))]
 
 
 def _choose(sample: Sample, rng: np.random.Generator) -> int | None:
