@@ -70,3 +70,39 @@ def test_interruption_exits_with_130(monkeypatch):
     with pytest.raises(SystemExit) as stop:
         cli.main([])
     assert stop.value.code == 130
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "info litepose_xs",
+        "convert x.pth -m litepose_xs --skeleton coco17 -o x.safetensors",
+        "export x.safetensors -o x.onnx",
+        "train litepose_xs_synthetic -o run",
+        "eval -m x.safetensors --data synthetic",
+        "predict -m x.safetensors x.png",
+    ],
+)
+def test_commands_without_their_optional_packages_say_what_to_install(command, tmp_path):
+    for name in ("x.pth", "x.png", "x.safetensors"):
+        (tmp_path / name).write_bytes(b"x")
+    code = (
+        f"import sys; sys.path.insert(0, {str(SRC)!r}); sys.modules.update(dict.fromkeys({sorted(cli.EXTRAS)}))\n"
+        f"from litepose.cli import main; main({command.split()})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2, done.stderr
+    assert "pip install 'litepose[" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_another_missing_module_is_not_explained_away(monkeypatch):
+    def broken():
+        def app(arguments: object) -> None:
+            raise ModuleNotFoundError("No module named 'numpi'", name="numpi")
+
+        return app
+
+    monkeypatch.setattr(cli, "build_app", broken)
+    with pytest.raises(ModuleNotFoundError, match="numpi"):
+        cli.main([])

@@ -1,11 +1,12 @@
 """Evaluation as a whole: a predictor over annotated pictures."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
 
-from litepose.errors import AnnotationError, PictureError
+from litepose.errors import AnnotationError, MissingPackageError, PictureError
 from litepose.metrics import evaluate
 from litepose.metrics.truth import truth_from_samples
 from litepose.poses import Poses, Sample
@@ -85,3 +86,11 @@ def test_nothing_readable_is_an_error():
     dataset = Pictures(broken=(0, 1, 2, 3))
     with pytest.raises(AnnotationError, match=r"four.*none of 4 could be read.*0\.jpg is truncated"):
         evaluate(truthful(dataset), dataset)
+
+
+def test_a_missing_package_is_named_before_the_first_picture_is_looked_at(monkeypatch):
+    monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
+    looked_at = []
+    with pytest.raises(MissingPackageError, match=r"litepose\[eval\]"):
+        evaluate(looked_at.append, Pictures())
+    assert looked_at == []

@@ -13,8 +13,13 @@ import sys
 import typer
 
 from litepose import __version__, commands
-from litepose.errors import LiteposeError
+from litepose.errors import LiteposeError, MissingPackageError
 
+# Optional packages -> the extra that brings them.
+EXTRAS = {
+    "faster_coco_eval": "eval",
+    **dict.fromkeys(("torch", "safetensors", "onnx", "onnxscript", "tensorboard"), "train"),
+}
 HIDDEN = {"options"}  # shared pieces of commands, no verb
 
 
@@ -45,13 +50,26 @@ def verbs() -> list[str]:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; exit code 2 and one message for a user's mistake, 130 for Ctrl-C."""
     try:
-        build_app()(arguments)
+        _run(arguments)
     except LiteposeError as error:
         print(f"litepose: {error}", file=sys.stderr)
         raise SystemExit(2) from error
     except KeyboardInterrupt as error:
         print("litepose: interrupted", file=sys.stderr)
         raise SystemExit(130) from error
+
+
+def _run(arguments: list[str] | None) -> None:
+    try:
+        build_app()(arguments)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package not in EXTRAS:
+            raise
+        raise MissingPackageError(
+            f"This command needs the package {package.replace('_', '-')}, which is not installed. "
+            f"Install it: pip install 'litepose[{EXTRAS[package]}]'."
+        ) from error
 
 
 def _print_version(wanted: bool) -> None:

@@ -87,13 +87,9 @@ def as_truth(truth: Truth | str | Path | Mapping[str, Any], skeleton: Skeleton) 
 
 def evaluate_records(dataset: Mapping[str, Any], records: list[dict[str, Any]], sigmas: tuple[float, ...]) -> CocoStats:
     """Score COCO result records against a COCO data set with integer ids and one category of id 1."""
-    try:
-        from faster_coco_eval import COCO, COCOeval_faster
-    except ImportError as error:
-        raise MissingPackageError(
-            "COCO AP needs the package faster-coco-eval, which is not installed. "
-            "Install it with: pip install 'litepose[eval]'."
-        ) from error
+    check_installed()
+    from faster_coco_eval import COCO, COCOeval_faster
+
     silent = {"print_function": lambda *_: None}
     known = COCO(dict(dataset), **silent)
     found = known.loadRes([dict(record) for record in records])
@@ -103,6 +99,17 @@ def evaluate_records(dataset: Mapping[str, Any], records: list[dict[str, Any]], 
     run.params.catIds = [1]
     run.run()
     return CocoStats(*(float(value) for value in run.all_stats))
+
+
+def check_installed() -> None:
+    """Raise MissingPackageError where COCO AP cannot be computed; call it before hours of prediction."""
+    try:
+        import faster_coco_eval  # noqa: F401
+    except ImportError as error:
+        raise MissingPackageError(
+            "COCO AP needs the package faster-coco-eval, which is not installed. "
+            "Install it: pip install 'litepose[eval]'."
+        ) from error
 
 
 def coco_json(truth: Truth) -> dict[str, Any]:

@@ -79,8 +79,9 @@ def evaluate(
     limit: look at the first pictures only.
     progress: called with (pictures done, pictures in all).
     settings: goes into the report.
-    Raises AnnotationError where not a single picture can be read.
+    Raises AnnotationError where not a single picture can be read, MissingPackageError without faster-coco-eval.
     """
+    coco.check_installed()
     total = len(dataset) if limit is None else min(limit, len(dataset))
     found: dict[Any, Poses] = {}
     seen: list[PictureTruth] = []
