@@ -119,10 +119,10 @@ class AECodec:
             raise SettingError(
                 f"AE detection_threshold {self.detection_threshold}: peaks below 0 are noise. Give 0 or more, as 0.1."
             )
-        if self.max_people < 1 or self.nms_kernel < 1 or self.nms_kernel % 2 == 0:
+        if self.max_people < 1 or self.nms_kernel < 3 or self.nms_kernel % 2 == 0:
             raise SettingError(
                 f"AE max_people {self.max_people}, nms_kernel {self.nms_kernel}: the first must be at least 1, the "
-                "second odd and positive, as 3 or 5."
+                "second odd and at least 3."
             )
 
     def channels(self, skeleton: Skeleton) -> tuple[int, ...]:

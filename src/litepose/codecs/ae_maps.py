@@ -64,14 +64,24 @@ class AEMaps:
 
 def _bilinear_taps(maps: np.ndarray, channels: np.ndarray, cells: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Return (T, C, h', w') maps at cells of their enlargement to `size` (w, h): (M, T) float32."""
-    last = np.array(maps.shape[:1:-1]) - 1
-    at = np.clip((cells + 0.5) * ((last + 1) / size) - 0.5, 0, last)
+    height, width = maps.shape[2:]
+    flat = maps.reshape(len(maps), -1)
+    (x, x1, right), (y, y1, below) = (
+        _taps(cells[:, axis], length, enlarged)
+        for axis, (length, enlarged) in enumerate(zip((width, height), size, strict=True))
+    )
+    row = channels * height
+    top, bottom = (row + y) * width, (row + y1) * width
+    upper = flat[:, top + x] * (1 - right) + flat[:, top + x1] * right
+    lower = flat[:, bottom + x] * (1 - right) + flat[:, bottom + x1] * right
+    return (upper * (1 - below) + lower * below).T  # (T, M) -> (M, T)
+
+
+def _taps(cells: np.ndarray, length: int, enlarged: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return between which two of `length` cells each of `enlarged` ones lies, and the share of the second."""
+    at = np.minimum(np.maximum((cells + 0.5) * (length / enlarged) - 0.5, 0), length - 1)
     low = at.astype(np.int64)
-    (x, y), (x1, y1) = low.T, np.minimum(low + 1, last).T
-    right, below = (at - low).astype(np.float32).T
-    top = maps[:, channels, y, x] * (1 - right) + maps[:, channels, y, x1] * right
-    bottom = maps[:, channels, y1, x] * (1 - right) + maps[:, channels, y1, x1] * right
-    return (top * (1 - below) + bottom * below).T  # (T, M) -> (M, T)
+    return low, np.minimum(low + 1, length - 1), (at - low).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -181,14 +191,19 @@ def _upright(maps: np.ndarray, mirrored: bool, order: np.ndarray | None) -> np.n
 
 
 def find_candidates(maps: AEMaps, *, kernel: int, most: int, above: float) -> Candidates:
-    """Return each keypoint's highest peaks with their tags. Raises ModelError where maps are not finite."""
-    check_finite(maps.heatmaps.reshape(len(maps.heatmaps), -1).max(axis=1), "heatmaps")
+    """Return each keypoint's highest peaks with their tags.
+
+    Raises ModelError where one is infinite or has no finite tag, or where NaN leaves none.
+    """
     keypoints, flat = find_peaks(maps.heatmaps, kernel=kernel, most=most, above=above)
+    if not len(keypoints):
+        check_finite(maps.heatmaps, "heatmaps")  # NaN is no peak, so only now may all be lost
     y, x = np.divmod(flat, maps.map_size[0])
     cells = np.stack([x, y], axis=1)
-    tags = maps.tags_at(keypoints, cells)
+    heats, tags = maps.heatmaps[keypoints, y, x], maps.tags_at(keypoints, cells)
+    check_finite(heats, "heatmaps")
     check_finite(tags, "tags")
-    return Candidates(keypoints, cells, maps.heatmaps[keypoints, y, x], tags)
+    return Candidates(keypoints, cells, heats, tags)
 
 
 def score_people(people: np.ndarray) -> np.ndarray:

@@ -99,10 +99,11 @@ def group(
         rows, tags = all_rows[start:end], all_tags[start:end]
         if asked:
             distances = _tag_distances(tags, asked)
-            costs = distances
-            if use_detection_val:
-                costs = np.rint(distances) * 100 - candidates.scores[start:end, None]
-            columns = _accepted(distances, costs, tag_threshold)
+            columns = _obvious(distances, tag_threshold) if use_detection_val else None
+            if columns is None:
+                scores = candidates.scores[start:end, None]
+                costs = np.rint(distances) * 100 - scores if use_detection_val else distances
+                columns = _accepted(distances, costs, tag_threshold)
         else:
             columns = [-1] * len(rows)
         for row, tag, column in zip(rows, tags, columns, strict=True):
@@ -120,6 +121,23 @@ def _tag_distances(tags: np.ndarray, people: Sequence[_Person]) -> np.ndarray:
         return np.abs(tags[:, None] - means)
     difference = tags[:, None] - means
     return np.sqrt(np.add.reduce(difference * difference, axis=2))
+
+
+def _obvious(distances: np.ndarray, tag_threshold: float) -> list[int] | None:
+    """Return what `_accepted` returns where each candidate has one person at rounded distance 0, and its own.
+
+    These are all zeros of the reduced costs, so the assignment would star just them. None = it is not that easy.
+    """
+    rows = distances.tolist()
+    columns = []
+    for row in rows:
+        near = [column for column, distance in enumerate(row) if distance <= 0.5]
+        if len(near) != 1:
+            return None
+        columns += near
+    if len(set(columns)) < len(columns):
+        return None
+    return [column if row[column] < tag_threshold else -1 for row, column in zip(rows, columns, strict=True)]
 
 
 def _accepted(distances: np.ndarray, costs: np.ndarray, tag_threshold: float) -> list[int]:

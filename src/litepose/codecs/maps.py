@@ -118,20 +118,14 @@ def find_peaks(heatmaps: np.ndarray, *, kernel: int, most: int, above: float) ->
     """Return the channels and flat cells of the `most` highest peaks of each map, by channel, highest first.
 
     A peak is at least as high as everything in the kernel x kernel square around it, so each cell of a plateau is one.
-    Equal peaks come in torch.topk's order, which counts all other cells as 0 (see codecs/topk.py).
-    heatmaps: (K, h, w) float32. above: only peaks higher than this, which is at least 0. Returns twice (M,) int64.
+    Equal peaks come in torch.topk's order, which counts all other cells as 0 (see codecs/topk.py). NaN is no peak.
+    heatmaps: (K, h, w) float32. kernel: odd, 3 or more. above: only peaks higher than this, which is at least 0.
+    Returns twice (M,) int64.
     """
-    square = np.ones((kernel, kernel), np.uint8)
-    around = np.empty(heatmaps.shape[1:], dtype=np.float32)  # one for all channels: fresh pages cost more than dilating
-    is_peak = np.empty(heatmaps.shape, dtype=bool)
-    for heatmap, mark in zip(heatmaps, is_peak, strict=True):
-        cv2.dilate(heatmap, square, dst=around)
-        np.equal(heatmap, around, out=mark)
-    places = np.flatnonzero(is_peak)
+    area = heatmaps.shape[1] * heatmaps.shape[2]
+    places = _local_maxima(heatmaps, kernel // 2, above)
+    channels, cells = np.divmod(places, area)
     heats = heatmaps.ravel()[places]
-    high = heats > above
-    channels, cells = np.divmod(places[high], around.size)
-    heats = heats[high]
     order = np.lexsort((-heats, channels))
     channels, cells, heats = channels[order], cells[order], heats[order]
     same_channel = channels[1:] == channels[:-1]
@@ -141,10 +135,41 @@ def find_peaks(heatmaps: np.ndarray, *, kernel: int, most: int, above: float) ->
         return channels, cells
     kept = [cells[start : min(end, start + most)] for start, end in itertools.pairwise(starts)]
     for channel in tied:
-        peaks_only = np.where(is_peak[channel], heatmaps[channel], 0).ravel()
-        ranked = np.array(topk_order(peaks_only, min(most, len(peaks_only))))
+        heatmap = heatmaps[channel]
+        highest_around = cv2.dilate(heatmap, np.ones((kernel, kernel), np.uint8))
+        peaks_only = np.where(heatmap == highest_around, heatmap, 0).ravel()
+        ranked = np.array(topk_order(peaks_only, min(most, area)))
         kept[channel] = ranked[peaks_only[ranked] > above]
     return np.repeat(np.arange(len(kept)), [len(one) for one in kept]), np.concatenate(kept)
+
+
+def _local_maxima(heatmaps: np.ndarray, reach: int, above: float) -> np.ndarray:
+    """Return the flat indices of cells higher than `above` and at least as high as all within `reach`: (M,) ascending.
+
+    Few cells are high and fewer survive each look at a neighbour, so this touches less memory than dilating all maps.
+    """
+    _, height, width = heatmaps.shape
+    flat = heatmaps.ravel()
+    high = np.flatnonzero(flat > above)
+    heats = flat[high]
+    in_row = (np.diff(high) == 1) & (high[1:] % width != 0)  # the next high cell is the right neighbour
+    is_peak = np.ones(len(high), dtype=bool)
+    is_peak[:-1] &= ~(in_row & (heats[1:] > heats[:-1]))
+    is_peak[1:] &= ~(in_row & (heats[1:] < heats[:-1]))
+    places, heats = high[is_peak], heats[is_peak]
+
+    y = places // width % height
+    for step in (-1, 1):
+        beside = np.minimum(np.maximum(y + step, 0), height - 1)
+        lower = flat[places + (beside - y) * width] <= heats
+        places, heats, y = places[lower], heats[lower], y[lower]
+
+    x = places % width
+    steps = np.arange(-reach, reach + 1)[:, None]
+    down = np.minimum(np.maximum(y + steps, 0), height - 1) - y  # (kernel, M); at the border cells repeat
+    right = np.minimum(np.maximum(x + steps, 0), width - 1) - x
+    around = flat[(places + down * width)[:, None] + right[None]]  # (kernel, kernel, M)
+    return places[around.reshape(len(steps) ** 2, len(places)).max(axis=0) <= heats]
 
 
 def quarter_shift(heatmaps: np.ndarray, keypoints: np.ndarray, cells: np.ndarray) -> np.ndarray:
