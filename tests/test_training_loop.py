@@ -254,10 +254,15 @@ def test_the_command_names_the_missing_folder_and_writes_nothing(tmp_path, capsy
 
 
 def test_the_command_trains_on_synthetic_people_instead_and_says_where_the_weights_are(tmp_path, capsys):
-    recipe = tiny_recipe(data={"train": [{"source": "a.json", "weight": 1}]}, run={"epochs": 1, "epoch_samples": 2})
+    recipe = tiny_recipe(
+        data={"train": [{"source": "a.json", "weight": 1}], "validation": {"source": "b.json"}},
+        run={"epochs": 1, "epoch_samples": 2},
+    )
     with pytest.raises(SystemExit) as stopped:
         cli.main(["train", str(written(recipe, tmp_path)), "--data", "synthetic:size=64", "-o", str(tmp_path / "run"),
                   "--set", "optim.lr=1e-5"])  # fmt: skip
     assert not stopped.value.code
-    assert str(tmp_path / "run" / "last.safetensors") in capsys.readouterr().out.replace("\n", "")
+    said = capsys.readouterr().out.replace("\n", "")
+    assert str(tmp_path / "run" / "last.safetensors") in said
+    assert "Without validation: b.json" in said
     assert "lr = 1e-05" in (tmp_path / "run" / "recipe.toml").read_text()

@@ -101,10 +101,13 @@ def test_the_input_size_follows_the_schedule():
     assert tiny_recipe().size_at(0.3) == (64, 64)
 
 
-def test_other_data_replaces_the_training_sets_only():
-    recipe = tiny_recipe(data={"validation": {"source": "v.json"}}).with_data(["synthetic", "synthetic:seed=2"])
-    assert [(entry.source, entry.weight) for entry in recipe.data.train] == [("synthetic", 1), ("synthetic:seed=2", 1)]
-    assert recipe.data.validation is not None
+def test_other_data_replaces_the_training_sets_and_keeps_a_validation_set_that_is_at_hand(tmp_path):
+    (tmp_path / "here.json").touch()
+    for name, stays in (("here.json", True), ("absent.json", False), ("synthetic:seed=3", True)):
+        recipe = tiny_recipe(data={"root": str(tmp_path), "validation": {"source": name}})
+        recipe = recipe.with_data(["synthetic", "synthetic:seed=2"])
+        assert [(one.source, one.weight) for one in recipe.data.train] == [("synthetic", 1), ("synthetic:seed=2", 1)]
+        assert (recipe.data.validation is not None) == stays
 
 
 def test_the_recipes_of_the_package_are_found_by_name():

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
+import os
 import tomllib
 from importlib import resources
+from pathlib import Path
 
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from litepose import models  # noqa: E402
+from litepose.datasets import open_dataset  # noqa: E402
 from litepose.training import loop  # noqa: E402
-from litepose.training.recipe import Recipe, load_recipe, recipe_names  # noqa: E402
+from litepose.training.recipe import Recipe, is_synthetic, load_recipe, recipe_names  # noqa: E402
 from litepose.training.sources import VariedDataset  # noqa: E402
 from litepose.training.start import make_spec  # noqa: E402
 
+DATA = os.environ.get("LITEPOSE_DATA")
 # What is only for one kind of schedule, or sensible to leave out.
 OPTIONAL = {"step_epochs", "step_factor", "final_share", "size_schedule"}
 
@@ -91,6 +95,24 @@ def test_validation_pictures_are_never_trained_on(name):
     trained = {one.source for entry in recipe.data.train for one in entry.sets}
     assert recipe.data.validation is not None
     assert recipe.data.validation.source not in trained
+
+
+@pytest.mark.skipif(not DATA, reason="LITEPOSE_DATA names no folder of pictures")
+@pytest.mark.parametrize("name", recipe_names())
+def test_no_picture_file_is_in_training_and_validation(name):
+    recipe = load_recipe(name, [f"data.root={DATA}"])
+    sets = [one for entry in recipe.data.train for one in entry.sets if not is_synthetic(one.source)]
+    sets += [recipe.data.validation] if not is_synthetic(recipe.data.validation.source) else []
+    missing = [one.source for one in sets if not (Path(DATA) / one.source).exists()]
+    if missing or not sets:
+        pytest.skip(f"not at hand: {missing}")
+    files = [picture_files(one.source) for one in sets]
+    assert not set().union(*files[:-1]) & files[-1]
+
+
+def picture_files(source: str) -> set[Path]:
+    dataset = open_dataset(Path(DATA) / source)
+    return {dataset.path(i).resolve() for i in range(len(dataset))}
 
 
 class Nothing:

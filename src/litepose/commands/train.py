@@ -35,7 +35,10 @@ def run(
     console = Console()
     resolved = load_recipe(recipe, set_ or ())
     if data:
+        validated = resolved.data.validation
         resolved = resolved.with_data(data)
+        if validated is not None and resolved.data.validation is None:
+            console.print(f"Without validation: {validated.source} is not in {resolved.data.root}.", highlight=False)
     try:
         from litepose.training.loop import train
     except ModuleNotFoundError as error:

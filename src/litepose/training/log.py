@@ -13,6 +13,8 @@ from typing import IO, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from litepose import files
+
 LINE_SECONDS = 20.0  # between lines where the console is no terminal
 
 
@@ -99,9 +101,7 @@ def _drop_after(path: Path, step: int) -> None:
                 kept.append(line + "\n")
         except (ValueError, KeyError, TypeError):
             continue
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text("".join(kept), encoding="utf-8")
-    temporary.replace(path)
+    files.write_text(path, "".join(kept))
 
 
 def _bar(console: Console) -> Progress:

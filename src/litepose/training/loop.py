@@ -17,7 +17,7 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
-from litepose import checkpoints
+from litepose import checkpoints, files
 from litepose.errors import SettingError, TrainingError
 from litepose.losses import AELoss
 from litepose.spec import PoseSpec
@@ -110,8 +110,7 @@ def train(
         recipe, Path(folder), resume=resume, start_from=start_from, device=device, evaluate=evaluate,
         rank=rank, world=world,
     )  # fmt: skip
-    run.folder.mkdir(parents=True, exist_ok=True)
-    (run.folder / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
+    files.write_text(run.folder / "recipe.toml", recipe.to_toml())
     step = run.state.step
     log = RunLog(run.folder, work=run.work(run.total_steps), done=run.work(step), step=step, console=console)
     with log, StopOnSignal() as stop:

@@ -189,12 +189,20 @@ class Recipe(_Section):
         return sizes[-1] if sizes else self.model.size
 
     def with_data(self, sources: Iterable[str]) -> Recipe:
-        """Return the recipe with other training data, each source with the same weight."""
+        """Return the recipe with other training data, each source with the same weight.
+
+        The validation set stays where its file is at hand; else it is left out.
+        """
         entries = tuple(
             TrainEntry(source=source if is_synthetic(source) else str(Path(source).absolute()), weight=1)
             for source in sources
         )
-        return self.model_copy(update={"data": self.data.model_copy(update={"train": entries})})
+        validation = self.data.validation
+        if validation is not None and not is_synthetic(validation.source):
+            validation = validation if (Path(self.data.root) / validation.source).exists() else None
+        return self.model_copy(
+            update={"data": self.data.model_copy(update={"train": entries, "validation": validation})}
+        )
 
 
 def is_synthetic(source: str) -> bool:
