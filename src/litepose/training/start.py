@@ -20,7 +20,8 @@ from litepose.training.recipe import Recipe
 
 # What a resumed run may do differently: nothing of it changes the weights.
 FREE_TO_CHANGE = {
-    "run.workers", "run.threads", "run.log_steps", "run.checkpoint_minutes", "data.root", "data.validation.source", "data.validation.images",
+    "run.workers", "run.threads", "run.log_steps", "run.checkpoint_minutes",
+    "data.root", "data.validation.source", "data.validation.images",
 }  # fmt: skip
 
 
