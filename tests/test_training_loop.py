@@ -61,8 +61,13 @@ def assert_equal(one: object, other: object) -> None:
         assert one == other
 
 
-def interrupted(recipe: Recipe, folder: Path, number: signal.Signals, *, after: int) -> tuple[int, str]:
-    """Train in another process, send it a signal once its log tells of `after` steps; return exit code and output."""
+def interrupted(
+    recipe: Recipe, folder: Path, number: signal.Signals, *, after: int, group: bool = False
+) -> tuple[int, str]:
+    """Train in another process and send it a signal once its log has `after` lines; return exit code and output.
+
+    group: to its loader processes too, as Ctrl-C and most schedulers do.
+    """
     path, said = written(recipe, folder.parent), folder.parent / "said.txt"
     with said.open("w") as output:  # no pipe: loader processes that outlive a kill would hold it open
         process = subprocess.Popen(
@@ -70,13 +75,17 @@ def interrupted(recipe: Recipe, folder: Path, number: signal.Signals, *, after: 
             env={**os.environ, "PYTHONPATH": str(SOURCE)},
             stdout=output,
             stderr=output,
+            start_new_session=True,
         )
     log, deadline = folder / "log.jsonl", time.monotonic() + 120
     while not log.exists() or log.read_text().count("\n") < after:
         assert process.poll() is None, said.read_text()
         assert time.monotonic() < deadline, "the training wrote no log"
         time.sleep(0.01)
-    process.send_signal(number)
+    if group:
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
     return process.wait(timeout=120), said.read_text()
 
 
@@ -96,9 +105,10 @@ def test_a_killed_and_resumed_training_equals_an_uninterrupted_one_bit_by_bit(tm
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM that a process can catch")
-def test_sigterm_writes_a_checkpoint_says_how_to_go_on_and_exits_cleanly(tmp_path):
-    recipe = tiny_recipe(run={"epochs": 100, "epoch_samples": 200})
-    returned, output = interrupted(recipe, tmp_path / "run", signal.SIGTERM, after=2)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_group_writes_a_checkpoint_says_how_to_go_on_and_exits_cleanly(tmp_path, number):
+    recipe = tiny_recipe(run={"epochs": 100, "epoch_samples": 200, "workers": 1})
+    returned, output = interrupted(recipe, tmp_path / "run", number, after=2, group=True)
     assert returned == 0, output
     assert "--resume" in output
     step = load_checkpoint(tmp_path / "run")["numbers"]["step"]
@@ -130,6 +140,15 @@ def test_two_pictures_are_learned_by_heart(tmp_path):
     loop.train(recipe, tmp_path / "run")
     totals = [record["total"] for record in records(tmp_path / "run")]
     assert sum(totals[-3:]) / 3 < totals[0] / 5
+
+
+def test_a_loader_process_that_dies_is_one_error_that_says_how_to_go_on(tmp_path, monkeypatch):
+    def die(*_):
+        raise RuntimeError("DataLoader worker (pid 1) is killed by signal: Killed.")
+
+    monkeypatch.setattr(loop, "update", die)
+    with pytest.raises(TrainingError, match=r"Killed.*--resume"):
+        loop.train(tiny_recipe(), tmp_path / "run")
 
 
 def broken_loss(monkeypatch, *, at_calls: set[int]) -> None:

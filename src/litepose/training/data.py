@@ -10,6 +10,7 @@ import dataclasses
 import math
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
 from typing import Any, Protocol
 
 import cv2
@@ -205,5 +206,13 @@ def _stack(arrays: Sequence[np.ndarray]) -> Tensor:
 def _prepare_worker(worker: int) -> None:
     """Leave signals to the main process and the other cores to the other workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, _overhear)
     cv2.setNumThreads(0)
+
+
+def _overhear(number: int, frame: FrameType | None) -> None:
+    """Survive the first SIGTERM: sent to the whole process group, it means that the main process shall save and end.
+
+    The second one, by which the loader ends workers that hang, acts as it always does.
+    """
+    signal.signal(number, signal.SIG_DFL)

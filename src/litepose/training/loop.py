@@ -116,7 +116,15 @@ def train(
     with log, StopOnSignal() as stop:
         for note in notes:
             log.say(note)
-        return _go_on(run, log, stop)
+        try:
+            return _go_on(run, log, stop)
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise TrainingError(
+                f"A process that prepares pictures died after step {run.state.step}: {error}. If memory ran out, lower "
+                "run.workers or run.batch. Add --resume to go on from the last checkpoint."
+            ) from error
 
 
 def set_up(
