@@ -96,6 +96,12 @@ def test_batches_from_a_later_step_are_those_of_the_whole_run():
     assert_same(whole[3:], list(batches(samples(), first_step=3, last_step=5, batch=2, workers=0)))
 
 
+def test_a_run_of_any_length_begins_at_once():
+    endless = samples(total=2 * 10**12)
+    first = next(batches(endless, first_step=0, last_step=10**12, batch=2, workers=0))
+    assert_same([first], list(batches(endless, first_step=0, last_step=1, batch=2, workers=0)))
+
+
 def test_two_ranks_share_the_samples_of_a_step():
     whole = list(batches(samples(), first_step=0, last_step=2, batch=2, workers=0))
     parts = [list(batches(samples(), first_step=0, last_step=2, batch=1, workers=0, rank=r, world=2)) for r in (0, 1)]
