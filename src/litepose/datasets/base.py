@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import multiprocessing.context
 import warnings
@@ -119,6 +120,7 @@ class SkipUnreadable:
     def __init__(self, dataset: Dataset) -> None:
         self.dataset, self.skeleton, self.name = dataset, dataset.skeleton, dataset.name
         self._broken = multiprocessing.RawArray("b", max(1, len(dataset)))
+        self._jump = _jump(len(dataset))
 
     @property
     def ids(self) -> Sequence[int | str]:
@@ -143,10 +145,10 @@ class SkipUnreadable:
 
     def __getitem__(self, index: int) -> Sample:
         failure: LiteposeError | None = None
-        for attempt in range(TRIES):
-            # A fixed jump to the next candidate keeps runs reproducible and does not repeat a neighbour each time.
-            candidate = (index + attempt * (len(self) // 3 + 1)) % len(self)
-            if self._broken[candidate] and attempt < TRIES - 1:
+        tries = min(TRIES, len(self))
+        for attempt in range(tries):
+            candidate = (index + attempt * self._jump) % len(self)
+            if self._broken[candidate] and attempt < tries - 1:
                 continue
             try:
                 return self.dataset[candidate]
@@ -155,6 +157,14 @@ class SkipUnreadable:
                 self._broken[candidate] = 1
                 warnings.warn(f"{self.name}: picture left out: {error}", stacklevel=2)
         raise PictureError(
-            f"{self.name}: {TRIES} pictures in a row could not be read; the last: {failure}. "
+            f"{self.name}: {tries} pictures in a row could not be read; the last: {failure}. "
             "Run `litepose data verify` on it."
         ) from failure
+
+
+def _jump(length: int) -> int:
+    """Return the fixed jump to the next candidate, about a third of all pictures: no neighbour, and no picture twice."""
+    jump = length // 3 + 1
+    while math.gcd(jump, length) > 1:
+        jump += 1
+    return jump
