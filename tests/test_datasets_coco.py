@@ -159,6 +159,12 @@ def test_compressed_and_plain_run_lengths_come_back_as_the_same_mask():
         np.testing.assert_array_equal(decode_runs(compressed), mask)
 
 
+@pytest.mark.parametrize("counts", ["P", "`", [0, 10**30], [0, -3, 12]])
+def test_run_lengths_that_end_too_early_or_cannot_be_are_one_error(counts):
+    with pytest.raises(AnnotationError, match="run-length"):
+        decode_runs({"size": [3, 3], "counts": counts})
+
+
 def test_a_limb_mask_covers_the_keypoints_and_little_else():
     mask = limb_mask(made.POSE, np.ones(17, bool), COCO17, (120, 110))
     x, y = made.POSE.astype(int).T
@@ -291,6 +297,17 @@ def test_a_set_of_nothing_but_broken_pictures_is_an_error(tmp_path):
         (tmp_path / "images" / name).write_bytes(b"")
     with pytest.warns(UserWarning), pytest.raises(PictureError, match="data verify"):
         SkipUnreadable(open_dataset(path))[0]
+
+
+@pytest.mark.parametrize("length", [1, 2, 4, 6, 10, 20])
+def test_the_last_good_picture_is_found_whatever_their_number(tmp_path, length):
+    path = made.write(tmp_path, made.coco(length))
+    for number in range(1, length):
+        (tmp_path / "images" / f"{number}.jpg").write_bytes(b"")
+    dataset = SkipUnreadable(open_dataset(path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert {dataset[index].id for index in range(length)} == {length}
 
 
 # Real pictures ----------------------------------------------------------------------------------

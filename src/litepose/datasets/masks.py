@@ -62,7 +62,7 @@ def decode_runs(runs: dict[str, Any]) -> np.ndarray:
         height, width = (int(side) for side in runs["size"])
         counts = runs["counts"]
         lengths = np.asarray(_decompress(counts) if isinstance(counts, (str, bytes)) else counts, dtype=np.int64)
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, OverflowError) as error:  # LookupError: also a string cut off
         raise AnnotationError(
             f"A run-length mask needs 'size' [h, w] and 'counts'; found {str(runs)[:80]} ({error!r})."
         ) from error
