@@ -162,6 +162,15 @@ def test_keypoints_that_the_truth_does_not_know_do_not_count():
     assert evaluate_poses(truth, {1: poses}, COCO17).AP == 1
 
 
+def test_the_truth_understands_the_spellings_that_datasets_understand():
+    record = {"image_id": 1, "keypoints": someone().ravel().tolist(), "bbox": [0, 0, 99, 99], "area": 5000}
+    names = [name.replace("_", " ").title() for name in COCO17.keypoints]  # Left Shoulder
+    truth = truth_from_coco(
+        {"images": [{"id": 1}], "categories": [{"keypoints": names}], "annotations": [record]}, COCO17
+    )
+    np.testing.assert_array_equal(truth.pictures[0].keypoints[0], someone())
+
+
 def test_pictures_unknown_to_the_truth_are_an_error():
     with pytest.raises(AnnotationError, match=r"does not list.*99"):
         evaluate_poses(truth_from_samples([sample(someone()[None])]), {99: poses_of(someone()[None], [1])}, COCO17)

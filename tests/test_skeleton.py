@@ -84,6 +84,9 @@ def test_positions_map_keypoints_by_name():
         ("top_head", "head_top"),
         ("upper neck", "neck"),
         ("L_Knee", "left_knee"),
+        ("left knee", "left_knee"),
+        ("Left-Knee", "left_knee"),
+        ("head top", "head_top"),
         (" nose ", "nose"),
     ],
 )

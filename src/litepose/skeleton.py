@@ -8,6 +8,7 @@ Keypoint names are the same in every skeleton, so weights and annotations of one
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,10 +21,9 @@ from litepose.errors import SkeletonError, nearest_name
 
 DEFAULT_OKS_SIGMA = 0.079  # COCO's shoulder: neither as exact as an eye nor as vague as a hip
 
-# Spellings found in annotation files -> the one name used here.
+# Spellings found in annotation files, in small letters joined by "_" -> the one name used here.
 ALIASES = {
-    "head": "head_top", "top_head": "head_top", "head top": "head_top",
-    "upper neck": "neck", "upper_neck": "neck",
+    "head": "head_top", "top_head": "head_top", "upper_neck": "neck",
     "l_eye": "left_eye", "r_eye": "right_eye", "l_ear": "left_ear", "r_ear": "right_ear",
     **{f"{letter}_{part}": f"{side}_{part}"
        for letter, side in (("l", "left"), ("r", "right"))
@@ -144,9 +144,9 @@ class Skeleton:
 
 
 def canonical_name(keypoint: str) -> str:
-    """Return the name used here for a data set's spelling of a keypoint."""
-    lower = keypoint.strip().lower()
-    return ALIASES.get(lower, lower)
+    """Return the name used here for a data set's spelling of a keypoint; words may be joined by " ", "-" or "_"."""
+    name = re.sub(r"[\s-]+", "_", keypoint.strip().lower())
+    return ALIASES.get(name, name)
 
 
 def load_skeleton(name_or_path: str | Path) -> Skeleton:
@@ -162,7 +162,7 @@ def load_skeleton(name_or_path: str | Path) -> Skeleton:
         )
     try:
         return Skeleton.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise SkeletonError(f"Skeleton file {path} is no JSON: {error}.") from error
 
 

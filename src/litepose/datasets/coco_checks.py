@@ -51,7 +51,7 @@ def skeleton_of(data: Mapping[str, Any], name: str, given: Skeleton | None) -> S
         raise AnnotationError(
             f"{name}: its categories name different keypoints; one dataset has one skeleton. Split the file."
         )
-    names = tuple(canonical_name(str(one).replace("-", " ").replace(" ", "_")) for one in category["keypoints"])
+    names = tuple(canonical_name(str(one)) for one in category["keypoints"])
     for known in SKELETONS.values():
         if names == known.keypoints:
             return known
