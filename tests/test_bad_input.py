@@ -139,6 +139,7 @@ MODELS: dict[str, tuple[Make, str, str, list[str]]] = {
         ["text.safetensors"],
     ),
     "bench of nothing": (nothing, "bench gone.onnx", "ModelError", ["gone.onnx"]),
+    "bench on no picture": (nothing, "bench dots.onnx --image gone.png", "PictureError", ["no file", "gone.png"]),
     "info on nothing": (nothing, "info litepose_xz", "ModelError", ["litepose_xz", "Did you mean"]),
     "info at an odd size": (nothing, "info litepose_xs --size 100x100", "InputSizeError", ["100x100", "112x112"]),
     "pickle bomb": (pickle_bomb, f"{CONVERT} bomb.pth", "CheckpointError", ["bomb.pth"]),

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -65,11 +66,17 @@ class BenchReport:
 
 
 def benchmark(
-    predictor: Predictor, picture: bytes, *, repeat: int = 30, warmup: int = 5, peak_gflops: float | None = None
+    predictor: Predictor,
+    picture: str | Path | bytes,
+    *,
+    repeat: int = 30,
+    warmup: int = 5,
+    peak_gflops: float | None = None,
 ) -> BenchReport:
-    """Time `repeat` rounds over one picture (a file's bytes), after `warmup` rounds that do not count.
+    """Time `repeat` rounds over one picture (a file or its bytes), after `warmup` rounds that do not count.
 
     peak_gflops: what one core can do in float32, for the share of it that the network reaches.
+    Raises PictureError, SettingError.
     """
     if repeat < 1:
         raise SettingError(f"A benchmark needs at least one round; asked were {repeat}. Use --repeat 30.")
@@ -100,7 +107,7 @@ def as_jpeg(image: np.ndarray, *, quality: int = 90) -> bytes:
     return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
-def _round(predictor: Predictor, picture: bytes) -> tuple[dict[str, tuple[float, float]], int]:
+def _round(predictor: Predictor, picture: str | Path | bytes) -> tuple[dict[str, tuple[float, float]], int]:
     """Do all steps once; return (wall s, CPU s) of each and the number of people."""
     times: dict[str, tuple[float, float]] = {}
 

@@ -50,7 +50,7 @@ def run(
         model, device=device, threads=threads, runtime=runtime, decode=decode, flip=flip, size=parse_size(size)
     )
     cv2.setNumThreads(predictor.runtime.threads)
-    picture = as_jpeg(_scene(people)) if image is None else image.read_bytes()
+    picture = as_jpeg(_scene(people)) if image is None else image
     report = benchmark(predictor, picture, repeat=repeat, peak_gflops=peak)
     _print(report)
     if json is not None:
