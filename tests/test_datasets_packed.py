@@ -12,7 +12,7 @@ from litepose.cli import main
 from litepose.datasets import open_dataset
 from litepose.datasets.masks import encode_runs
 from litepose.datasets.packed import PackedDataset, pack
-from litepose.errors import AnnotationError, SettingError
+from litepose.errors import AnnotationError, PictureError, SettingError
 from litepose.skeleton import COCO17, CROWDPOSE14
 
 
@@ -131,6 +131,24 @@ def test_a_damaged_packed_folder_is_one_clear_error(tmp_path):
         index.write_text(text)
         with pytest.raises(AnnotationError, match="index"):
             PackedDataset(folder)
+
+
+def test_a_damaged_description_is_a_picture_that_cannot_be_read(tmp_path):
+    folder = tmp_path / "packed"
+    pack([open_dataset(made.write(tmp_path, made.coco()))], folder)
+    shard = folder / "0000.tar"
+    for broken in (b'{"id":?', b'{"ID":1'):
+        tar = shard.read_bytes()
+        shard.write_bytes(tar.replace(b'{"id":1', broken))
+        with pytest.raises(PictureError, match="damaged"):
+            PackedDataset(folder)[0]
+        shard.write_bytes(tar)
+
+
+def test_a_place_that_cannot_be_written_is_one_error(tmp_path):
+    dataset = open_dataset(made.write(tmp_path, made.coco()))
+    with pytest.raises(SettingError, match="Choose another place"):
+        pack([dataset], tmp_path / "people.json" / "packed")
 
 
 # The commands -----------------------------------------------------------------------------------

@@ -75,9 +75,12 @@ def pack(
             "a quality of 1 to 100 and a positive size are needed."
         )
     unfinished = target.with_name(f".{target.name}.{os.getpid()}.unfinished")
-    unfinished.mkdir(parents=True)
     try:
-        writer = _ShardWriter(unfinished, int(shard_mb * 1e6))
+        unfinished.mkdir(parents=True)
+    except OSError as error:
+        raise SettingError(f"Cannot pack into {target}: {error.strerror}. Choose another place.") from error
+    writer = _ShardWriter(unfinished, int(shard_mb * 1e6))
+    try:
         left_out, people = [], 0
         encode = _Encoder(datasets, short_side, quality, person_masks)
         for record in _in_order(encode, encode.pictures()):
@@ -93,6 +96,7 @@ def pack(
             raise AnnotationError(f"Packing into {target}: none of the {len(left_out)} pictures could be read.")
         unfinished.rename(target)
     finally:
+        writer.close()  # an open file cannot be removed on Windows
         shutil.rmtree(unfinished, ignore_errors=True)
     size = sum(path.stat().st_size for path in target.iterdir())
     return PackReport(target, report, people, writer.shards, size, tuple(left_out))
@@ -208,7 +212,7 @@ class _ShardWriter:
 
     def finish(self, skeletons: list[Skeleton], sources: list[str]) -> int:
         """Close the shards, write the index last, return the number of pictures."""
-        self._close()
+        self.close()
         index = {
             "format": FORMAT,
             "version": VERSION,
@@ -222,12 +226,13 @@ class _ShardWriter:
         return len(self._pictures)
 
     def _next(self) -> None:
-        self._close()
+        self.close()
         self._stream = (self.folder / f"{self.shards:04d}.tar").open("wb")
         self._tar = tarfile.open(fileobj=self._stream, mode="w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
         self.shards += 1
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Finish the shard that is open, if one is."""
         if self._tar is None:
             return
         self._tar.close()
@@ -281,9 +286,14 @@ class PackedDataset:
         shard, *spans = self._where[index].tolist()
         picture, text = self._read(shard, spans[0], spans[1]), self._read(shard, spans[2], spans[3])
         image = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR) if picture else None
-        if image is None:
-            raise PictureError(f"Picture {self._ids[index]} in {self._files[shard]} is damaged. Copy or pack it again.")
-        sample = _sample(json.loads(text), image, self._skeletons, self.person_masks)
+        try:
+            if image is None:
+                raise ValueError("no picture")
+            sample = _sample(json.loads(text), image, self._skeletons, self.person_masks)
+        except (ValueError, LookupError, TypeError, AnnotationError) as error:
+            raise PictureError(
+                f"Picture {self._ids[index]} in {self._files[shard]} is damaged ({error}). Copy or pack it again."
+            ) from error
         return remap(sample, self.skeleton)
 
     def _read(self, shard: int, offset: int, size: int) -> bytes:
