@@ -163,7 +163,7 @@ class SkipUnreadable:
 
 
 def _jump(length: int) -> int:
-    """Return the fixed jump to the next candidate, about a third of all pictures: no neighbour, and no picture twice."""
+    """Return the jump to the next candidate: fixed, about a third of all pictures, and in the end it meets each."""
     jump = length // 3 + 1
     while math.gcd(jump, length) > 1:
         jump += 1
