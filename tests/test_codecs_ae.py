@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from litepose.codecs.ae import AECodec
-from litepose.codecs.ae_maps import AEMaps
+from litepose.codecs.ae_maps import AEMaps, fill_in, fill_in_coarsely
 from litepose.codecs.base import Pass
 from litepose.codecs.maps import find_peaks, quarter_shift
 from litepose.errors import SettingError
@@ -233,20 +233,40 @@ def test_a_centre_alone_is_nobody():
     assert len(codec.decode(codec.aggregate([Pass(outputs)], SIZE, COCO17), COCO17)) == 0
 
 
-def test_refine_fills_in_a_keypoint_with_little_heat_and_keeps_the_score():
+@pytest.mark.parametrize("mode", ["exact", "fast"])
+def test_refine_fills_in_a_keypoint_with_little_heat_and_keeps_the_score(mode):
     places = two_people(np.random.default_rng(2), K)
     outputs = outputs_of_people(K, places, (1.0, 4.0))
     for output in outputs:
         output[5, :, output.shape[2] // 2 :] *= 0.05  # of the right person: below the threshold
     without, refined = (
         codec.decode(codec.aggregate([Pass(outputs)], SIZE, COCO17), COCO17)
-        for codec in (AECodec(refine=False), AECodec())
+        for codec in (AECodec(mode=mode, refine=False), AECodec(mode=mode))
     )
     right = int(without.keypoints[..., 0].mean(axis=1).argmax())
     np.testing.assert_array_equal(np.argwhere(~without.found), [[right, 5]])
     assert refined.found.all()
     np.testing.assert_allclose(refined.keypoints[right, 5], places[1, 5], atol=3)
     np.testing.assert_array_equal(refined.scores, without.scores)
+
+
+@pytest.mark.parametrize("num_tags", [1, 2])
+@pytest.mark.parametrize("shared_tags", [True, False])
+def test_fast_refine_finds_the_best_of_the_cells_that_it_looks_at(num_tags, shared_tags):
+    rng = np.random.default_rng(4)
+    heatmaps = rng.uniform(-0.1, 0.1, (3, 40, 60)).astype(np.float32)
+    tags = rng.normal(0, 2, (num_tags, 1 if shared_tags else 3, 20, 15)).astype(np.float32)
+    maps = AEMaps(heatmaps, tags, (120, 80))
+    people = rng.uniform(1, 3, (50, 3, 3 + num_tags)).astype(np.float32)
+    people[rng.random((50, 3)) < 0.4] = 0
+    people = people[people[..., 2].any(axis=1)]
+    filled = fill_in_coarsely(maps, people)
+    # `fill_in` on maps that consist of these cells alone; float32 sums in another order never change a rounding here
+    coarse = AEMaps(np.ascontiguousarray(heatmaps[:, ::2, ::4]), tags, (120, 80))
+    wanted = fill_in(coarse, people)
+    wanted[..., :2][people[..., 2] == 0] *= (4, 2)
+    np.testing.assert_array_equal(filled, wanted)
+    assert (filled[..., 2] > 0).sum() > (people[..., 2] > 0).sum()
 
 
 def test_tags_of_a_coarser_map_are_read_as_if_it_had_been_enlarged():

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from litepose.codecs.grouping import Candidates, _Person, assign, group, keypoint_order
+from litepose.codecs.grouping import Candidates, _accepted, _obvious, _Person, assign, group, keypoint_order
 from litepose.codecs.topk import topk_order
 
 SETTINGS = {"max_people": 30, "tag_threshold": 1.0, "use_detection_val": True, "ignore_too_much": False}
@@ -48,6 +48,24 @@ def test_ties_of_thirty_people_are_broken_as_munkres_breaks_them(seed):
     costs = rng.integers(0, 8, (30, 30)) * 100.0 - rng.random((30, 1)).astype(np.float32)
     costs[:, 24:] = 1e10 if seed % 2 else costs[:, 24:]
     assert assign(costs) == [column for _, column in sorted(munkres.Munkres().compute(costs.tolist()))]
+
+
+@pytest.mark.parametrize("highest", [1.0, 30.0, 500.0])
+def test_what_is_obvious_is_what_the_assignment_gives(highest):
+    rng = np.random.default_rng(int(highest))
+    easy = leftover = 0
+    for _ in range(3000):
+        num_people, num_candidates = rng.integers(1, 8, 2)
+        means = rng.permutation(8)[:num_people] * 1.1
+        tags = (rng.permutation(8) * 1.1 + rng.normal(0, 0.2, 8))[:num_candidates]
+        distances = np.abs(tags[:, None] - means)
+        scores = -np.sort(-rng.uniform(0.1, highest, (num_candidates, 1)).astype(np.float32), axis=0)
+        columns = _obvious(distances, scores, 0.7)
+        if columns is not None:
+            assert columns == _accepted(distances, np.rint(distances) * 100 - scores, 0.7)
+            easy += 1
+            leftover += num_candidates > num_people
+    assert easy > 100 and (leftover > 50 or highest > 100)
 
 
 @given(st.integers(1, 40), st.sampled_from([40, 700, 1919, 1920, 3000]), st.integers(1, 30), st.integers(0, 2**32 - 1))

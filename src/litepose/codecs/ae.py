@@ -17,6 +17,7 @@ from litepose.codecs.ae_maps import (
     ChannelLayout,
     check_outputs,
     fill_in,
+    fill_in_coarsely,
     find_candidates,
     merge_heatmaps,
     merge_tags,
@@ -198,7 +199,8 @@ class AECodec:
         keypoint_scores are heats. A person's score is the mean heat over all keypoints before `refine`, as in the
         reference. "exact" gives the reference's people. "fast" differs where the maps do: peaks are those of the
         averaged maps at network resolution (up to half a cell away from those of the enlarged ones), tags are read
-        from the coarse map. Raises ModelError where maps are not finite.
+        from the coarse map, and `refine` looks at one heatmap cell in each of its cells. Raises ModelError where maps
+        are not finite.
         """
         people = self.match(maps)[:, : skeleton.num_keypoints]
         found = people[..., 2] > 0
@@ -208,7 +210,7 @@ class AECodec:
         scores = score_people(people)
         shifted = found if self.adjust else np.zeros_like(found)
         if self.refine and not found.all():
-            people = fill_in(maps, people)
+            people = fill_in(maps, people) if self.mode == "exact" else fill_in_coarsely(maps, people)
             shifted = shifted | (~found & (people[..., 2] > 0))
         shift_to_subcell(maps.heatmaps, people, shifted)
         cell = np.divide(maps.size, maps.map_size, dtype=np.float32)

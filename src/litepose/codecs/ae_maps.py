@@ -17,6 +17,8 @@ from litepose.codecs.grouping import Candidates
 from litepose.codecs.maps import find_peaks, quarter_shift, resize_maps
 from litepose.errors import ModelError
 
+WORKING_CELLS = 2**17  # of tag maps that are compared at once: what stays in a core's cache
+
 
 @dataclass(frozen=True)
 class AEMaps:
@@ -150,12 +152,13 @@ def _heatmaps_of_scale(passes: Sequence[Pass], layout: ChannelLayout, mirror: np
     finest = passes[0].outputs[-1].shape[:0:-1]
     share = 1 / (len(sums) * len(passes))
     merged = np.empty((layout.num_keypoints, finest[1], finest[0]), dtype=np.float32)
-    for target, first, *others in zip(merged, *sums, strict=True):  # by keypoint, so that a map stays in the cache
-        cv2.resize(first, finest, dst=target, interpolation=cv2.INTER_LINEAR)
-        for number, other in enumerate(others):
-            enlarged = resize_maps(other[None], finest)[0]
-            cv2.addWeighted(target, 1 if number else share, enlarged, share, 0, dst=target)
-        if not others:
+    for target, *maps in zip(merged, *sums, strict=True):  # by keypoint, so that a map stays in the cache
+        cv2.resize(maps[0], finest, dst=target, interpolation=cv2.INTER_LINEAR)
+        for number, other in enumerate(maps[1:]):
+            if other.shape != target.shape:
+                other = cv2.resize(other, finest, interpolation=cv2.INTER_LINEAR)
+            cv2.addWeighted(target, 1 if number else share, other, share, 0, dst=target)
+        if share != 1 and len(maps) == 1:
             target *= share
     return merged
 
@@ -227,6 +230,44 @@ def fill_in(maps: AEMaps, people: np.ndarray) -> np.ndarray:
             if heats[cell] > 0:
                 filled[person, keypoint, :3] = cell % width, cell // width, heats[cell]
     return filled
+
+
+def fill_in_coarsely(maps: AEMaps, people: np.ndarray) -> np.ndarray:
+    """Do what `fill_in` does, looking only at every n-th heatmap cell: those under the cells of the coarser tag maps.
+
+    All missing keypoints are looked for at once. Where tag cells do not fall on heatmap cells, this is `fill_in`.
+    """
+    (height, width), (rows, columns) = maps.heatmaps.shape[1:], maps.tags.shape[2:]
+    if height % rows or width % columns:
+        return fill_in(maps, people)
+    heatmaps = maps.heatmaps[:, :: height // rows, :: width // columns]
+    missing = people[..., 2] == 0
+    persons, keypoints = missing.nonzero()
+    means = people[..., 3:].sum(axis=1) / (~missing).sum(axis=1, keepdims=True)  # a missing one's tags are 0
+    filled = people.copy()
+    at_once = max(1, WORKING_CELLS // (rows * columns))
+    for start in range(0, len(persons), at_once):
+        of, which = persons[start : start + at_once], keypoints[start : start + at_once]
+        worth = _tag_distances(maps.tags, which, means[of])
+        heats = heatmaps[which]  # (M, h', w')
+        np.subtract(heats, np.rint(worth, out=worth), out=worth)
+        best = worth.reshape(len(which), -1).argmax(axis=1)
+        heat = heats.reshape(len(which), -1)[np.arange(len(which)), best]
+        y, x = np.divmod(best, columns)
+        found = np.stack([x * (width // columns), y * (height // rows), heat], axis=1)
+        filled[of, which, :3] = np.where(heat[:, None] > 0, found, 0)
+    return filled
+
+
+def _tag_distances(tags: np.ndarray, keypoints: np.ndarray, means: np.ndarray) -> np.ndarray:
+    """Return how far (T, K or 1, h, w) tags are from the (M, T) means of (M,) keypoints: (M, h, w) float32."""
+    channels = keypoints if tags.shape[1] > 1 else keypoints * 0
+    if len(tags) == 1:
+        distance = tags[0, channels]
+        distance -= means[:, :, None]
+        return np.abs(distance, out=distance)
+    difference = tags[:, channels] - means.T[..., None, None]
+    return np.sqrt(np.add.reduce(difference * difference, axis=0))
 
 
 def shift_to_subcell(heatmaps: np.ndarray, people: np.ndarray, which: np.ndarray) -> None:

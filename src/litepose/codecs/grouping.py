@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 NO_PERSON_COST = 1e10  # of founding a new person, where there are more candidates than people
+MAX_HEAT_DIFFERENCE = 50.0  # half of what one unit of rounded tag distance costs
 
 # COCO's keypoints from the head down the trunk to the limbs; other skeletons use the same indices.
 COCO_ORDER = (0, 1, 2, 3, 4, 5, 6, 11, 12, 7, 8, 9, 10, 13, 14, 15, 16)
@@ -99,9 +100,9 @@ def group(
         rows, tags = all_rows[start:end], all_tags[start:end]
         if asked:
             distances = _tag_distances(tags, asked)
-            columns = _obvious(distances, tag_threshold) if use_detection_val else None
+            scores = candidates.scores[start:end, None]
+            columns = _obvious(distances, scores, tag_threshold) if use_detection_val else None
             if columns is None:
-                scores = candidates.scores[start:end, None]
                 costs = np.rint(distances) * 100 - scores if use_detection_val else distances
                 columns = _accepted(distances, costs, tag_threshold)
         else:
@@ -123,21 +124,28 @@ def _tag_distances(tags: np.ndarray, people: Sequence[_Person]) -> np.ndarray:
     return np.sqrt(np.add.reduce(difference * difference, axis=2))
 
 
-def _obvious(distances: np.ndarray, tag_threshold: float) -> list[int] | None:
+def _obvious(distances: np.ndarray, scores: np.ndarray, tag_threshold: float) -> list[int] | None:
     """Return what `_accepted` returns where each candidate has one person at rounded distance 0, and its own.
 
-    These are all zeros of the reduced costs, so the assignment would star just them. None = it is not that easy.
+    These are all zeros of the reduced costs, so the assignment would star just them. Where everybody has such a
+    candidate, others may be left over: each costs anybody 100 more, so heats that differ by less decide nothing.
+    scores: (M, 1), best first. None = it is not that easy.
     """
     rows = distances.tolist()
     columns = []
     for row in rows:
         near = [column for column, distance in enumerate(row) if distance <= 0.5]
-        if len(near) != 1:
+        if len(near) > 1:
             return None
-        columns += near
-    if len(set(columns)) < len(columns):
+        columns.append(near[0] if near else -1)
+    matched = [column for column in columns if column >= 0]
+    if len(set(matched)) < len(matched) or len(matched) < min(len(rows), len(rows[0])):
         return None
-    return [column if row[column] < tag_threshold else -1 for row, column in zip(rows, columns, strict=True)]
+    if len(matched) < len(rows) and scores[0, 0] - scores[-1, 0] > MAX_HEAT_DIFFERENCE:
+        return None
+    return [
+        column if column >= 0 and row[column] < tag_threshold else -1 for row, column in zip(rows, columns, strict=True)
+    ]
 
 
 def _accepted(distances: np.ndarray, costs: np.ndarray, tag_threshold: float) -> list[int]:

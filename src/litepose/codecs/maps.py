@@ -129,7 +129,8 @@ def find_peaks(heatmaps: np.ndarray, *, kernel: int, most: int, above: float) ->
     order = np.lexsort((-heats, channels))
     channels, cells, heats = channels[order], cells[order], heats[order]
     same_channel = channels[1:] == channels[:-1]
-    tied = np.unique(channels[1:][same_channel & (heats[1:] == heats[:-1])]).tolist()
+    ties = same_channel & (heats[1:] == heats[:-1])
+    tied = np.unique(channels[1:][ties]).tolist() if ties.any() else []
     starts = np.searchsorted(channels, np.arange(len(heatmaps) + 1)).tolist()
     if not tied and max(end - start for start, end in itertools.pairwise(starts)) <= most:
         return channels, cells
@@ -152,13 +153,15 @@ def _local_maxima(heatmaps: np.ndarray, reach: int, above: float) -> np.ndarray:
     flat = heatmaps.ravel()
     high = np.flatnonzero(flat > above)
     heats = flat[high]
-    in_row = (np.diff(high) == 1) & (high[1:] % width != 0)  # the next high cell is the right neighbour
+    rows = high // width  # numpy takes remainders far more slowly
+    in_row = (high[1:] - high[:-1] == 1) & (rows[1:] == rows[:-1])  # the next high cell is the right neighbour
     is_peak = np.ones(len(high), dtype=bool)
     is_peak[:-1] &= ~(in_row & (heats[1:] > heats[:-1]))
     is_peak[1:] &= ~(in_row & (heats[1:] < heats[:-1]))
-    places, heats = high[is_peak], heats[is_peak]
+    kept = np.flatnonzero(is_peak)
+    places, heats, rows = high[kept], heats[kept], rows[kept]
 
-    y = places // width % height
+    y = rows % height
     for step in (-1, 1):
         beside = np.minimum(np.maximum(y + step, 0), height - 1)
         lower = flat[places + (beside - y) * width] <= heats
