@@ -20,7 +20,8 @@ import numpy as np
 from litepose import images
 from litepose.drawing import draw
 from litepose.errors import SettingError
-from litepose.predictor import Predictor, size_of
+from litepose.geometry import size_of
+from litepose.predictor import Predictor
 
 STEPS = ("read", "pre", "network", "decode", "draw")
 

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from litepose import importing, models
 from litepose.codecs import CODECS, Codec
-from litepose.errors import CheckpointError, InputSizeError, ModelError, SettingError, SpecError, nearest_name
+from litepose.errors import CheckpointError, ModelError, SettingError, SpecError, nearest_name
 from litepose.files import write_bytes
+from litepose.geometry import check_input_size
 from litepose.models.layers import PoseNetwork
 from litepose.skeleton import Skeleton
 from litepose.spec import SPEC_KEY, InputSpec, OutputSpec, PoseSpec
@@ -57,7 +58,7 @@ def default_spec(
     network_settings = json.loads(json.dumps({"num_keypoints": skeleton.num_keypoints, **settings}))
     network = _shell(model, network_settings)
     width, height = size or _made_for(arch) or default.sizes[model]
-    _check_size(model, (width, height), network.input_stride)
+    check_input_size((width, height), network.input_stride, name=model)
     strides = codec.strides()
     if tuple(strides) != tuple(network.output_strides):
         raise SpecError(
@@ -213,14 +214,6 @@ def _build(spec: PoseSpec) -> PoseNetwork:
 
 def _made_for(arch: Mapping[str, Any] | None) -> tuple[int, int] | None:
     return (arch["img_size"],) * 2 if arch else None
-
-
-def _check_size(model: str, size: tuple[int, int], stride: int) -> None:
-    if any(side < stride or side % stride for side in size):
-        raise InputSizeError(
-            f"{model} needs input sides that are multiples of {stride}; found {size[0]}x{size[1]}. "
-            f"The nearest above: {'x'.join(str(max(1, -(-side // stride)) * stride) for side in size)}."
-        )
 
 
 def _with_colour(spec: PoseSpec, colour: str) -> PoseSpec:

@@ -13,7 +13,8 @@ import numpy as np
 from litepose import images
 from litepose.drawing import draw
 from litepose.errors import PictureError, SettingError
-from litepose.predictor import Predictor, size_of
+from litepose.geometry import size_of
+from litepose.predictor import Predictor
 from litepose.writers import PictureResult
 
 

@@ -163,6 +163,11 @@ def _higherhrnet_geometry(
     return (long_resized, short_resized), center, np.array([long_scale, short_scale])
 
 
+def size_of(image: np.ndarray) -> tuple[int, int]:
+    """Return (w, h) of an (H, W, ...) array."""
+    return image.shape[1], image.shape[0]
+
+
 def round_up(value: int, multiple: int) -> int:
     """Return the smallest multiple of `multiple` that is not below `value`."""
     return -(-int(value) // multiple) * multiple

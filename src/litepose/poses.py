@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from litepose.errors import SkeletonError
-from litepose.geometry import Warp, boxes_of_keypoints, xyxy_to_xywh
+from litepose.geometry import Warp, boxes_of_keypoints, size_of, xyxy_to_xywh
 from litepose.skeleton import Skeleton
 
 
@@ -169,7 +169,7 @@ class Sample:
     @property
     def size(self) -> tuple[int, int]:
         """(w, h) of the picture."""
-        return self.image.shape[1], self.image.shape[0]
+        return size_of(self.image)
 
     @property
     def visible(self) -> np.ndarray:

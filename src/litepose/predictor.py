@@ -21,7 +21,7 @@ import numpy as np
 from litepose import images
 from litepose.codecs import Pass
 from litepose.errors import PictureError, SettingError
-from litepose.geometry import Warp, check_input_size, round_up
+from litepose.geometry import Warp, check_input_size, round_up, size_of
 from litepose.poses import Poses
 from litepose.runtimes import Runtime, open_runtime
 from litepose.spec import InputSpec
@@ -188,11 +188,6 @@ def as_image(picture: Picture) -> np.ndarray:
     if picture.size == 0:
         raise PictureError(f"A picture in memory has no pixels: its shape is {picture.shape}.")
     return picture
-
-
-def size_of(image: np.ndarray) -> tuple[int, int]:
-    """Return (w, h) of an (H, W, ...) array."""
-    return image.shape[1], image.shape[0]
 
 
 def normalise(image: np.ndarray, spec: InputSpec) -> np.ndarray:

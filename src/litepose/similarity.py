@@ -12,6 +12,8 @@ import numpy as np
 
 from litepose.poses import Poses
 
+AREA_OF_BOX = 0.53  # crowdposetools: a person's area as a share of its box, where no mask and no area is known
+
 
 def oks(
     keypoints: np.ndarray,

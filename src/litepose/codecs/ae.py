@@ -27,7 +27,8 @@ from litepose.codecs.ae_maps import (
 from litepose.codecs.base import Pass
 from litepose.codecs.grouping import Candidates, group, keypoint_order
 from litepose.codecs.maps import auto_sigma, box_sigmas, cells_of, cut_holes, draw_gaussians
-from litepose.errors import InputSizeError, SettingError, nearest_name
+from litepose.errors import SettingError, nearest_name
+from litepose.geometry import check_input_size
 from litepose.poses import Poses, Sample
 from litepose.skeleton import Skeleton
 
@@ -274,13 +275,8 @@ class AECodec:
 
 def map_size(input_size: tuple[int, int], stride: int) -> tuple[int, int]:
     """Return (w, h) in cells of the map of an input of (w, h) px. Raises InputSizeError."""
-    width, height = input_size
-    if width < stride or height < stride or width % stride or height % stride:
-        raise InputSizeError(
-            f"Maps of stride {stride} need an input whose sides are multiples of {stride}; got {width}x{height}. "
-            "Choose another input size."
-        )
-    return width // stride, height // stride
+    check_input_size(input_size, stride, name=f"A map of stride {stride}")
+    return input_size[0] // stride, input_size[1] // stride
 
 
 def _mask(

@@ -29,11 +29,11 @@ from litepose.datasets.coco_checks import (
 )
 from litepose.datasets.masks import limb_mask, mask_from_segmentation
 from litepose.errors import AnnotationError
-from litepose.geometry import boxes_of_keypoints
+from litepose.geometry import boxes_of_keypoints, size_of
 from litepose.poses import Sample
+from litepose.similarity import AREA_OF_BOX, box_areas, iou
 from litepose.skeleton import Skeleton
 
-AREA_OF_BOX = 0.53  # crowdposetools: a person's area as a share of its box, where no mask is known
 OTHER_MIN_SCORE = 0.3  # a detector's box below this masks nothing
 SAME_PERSON_IOU = 0.5  # a detector's box this close to an annotated person's is that person
 
@@ -113,7 +113,7 @@ class CocoDataset:
         """Return one annotated picture. Raises PictureError where it cannot be read."""
         picture = self._pictures[index]
         image = pictures.read(self.images / picture.file_name, upright=False)
-        size = (image.shape[1], image.shape[0])
+        size = size_of(image)
         self._say_size(picture, size)
         rows = slice(picture.first, picture.last)
         keypoints = self._keypoints[rows].copy()
@@ -162,7 +162,8 @@ class CocoDataset:
         ignore = np.zeros((size[1], size[0]), dtype=bool)
         for segment in picture.ignored:
             ignore |= mask_from_segmentation(segment, size)
-        others = [box for box in picture.ignored_boxes if not _is_one_of(box, boxes)]
+        same = iou(np.reshape(picture.ignored_boxes, (-1, 4)), boxes) > SAME_PERSON_IOU
+        others = [box for box, known in zip(picture.ignored_boxes, np.any(same, axis=1), strict=True) if not known]
         if others:
             region = np.zeros_like(ignore)
             for x1, y1, x2, y2 in others:
@@ -278,7 +279,7 @@ def _area(annotation: dict[str, Any], box: np.ndarray) -> float:
     area = annotation.get("area")
     if isinstance(area, (int, float)) and np.isfinite(area) and area > 0:
         return float(area)
-    return AREA_OF_BOX * float((box[2] - box[0]) * (box[3] - box[1]))
+    return AREA_OF_BOX * float(box_areas(box))
 
 
 def _inside(boxes: np.ndarray, keypoints: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -288,14 +289,3 @@ def _inside(boxes: np.ndarray, keypoints: np.ndarray, size: tuple[int, int]) -> 
     empty = (clipped[:, 2:] - clipped[:, :2]).min(axis=1, initial=np.inf) < 1
     tight = boxes_of_keypoints(keypoints[..., :2], keypoints[..., 2] > 0)
     return np.where(empty[:, None], np.clip(tight, 0, limit), clipped).astype(np.float32)
-
-
-def _is_one_of(box: tuple[float, ...], boxes: np.ndarray) -> bool:
-    """Return whether `box` is (by IoU) one of the (N, 4) annotated boxes, xyxy."""
-    if not len(boxes):
-        return False
-    one = np.asarray(box, dtype=np.float32)
-    low, high = np.maximum(boxes[:, :2], one[:2]), np.minimum(boxes[:, 2:], one[2:])
-    shared = np.clip(high - low, 0, None).prod(axis=1)
-    both = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) + (one[2:] - one[:2]).prod() - shared
-    return bool((shared / np.maximum(both, 1e-6)).max() > SAME_PERSON_IOU)

@@ -87,11 +87,11 @@ def has_keypoints(annotation: Mapping[str, Any], name: str) -> bool:
 
 def is_box(value: Any) -> bool:
     """Return whether a value is four finite numbers."""
-    return (
-        isinstance(value, list)
-        and len(value) == 4
-        and all(isinstance(one, (int, float)) and np.isfinite(one) for one in value)
-    )
+    return _is_four_numbers(value) and bool(np.isfinite(value).all())
+
+
+def _is_four_numbers(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 4 and all(isinstance(one, (int, float)) for one in value)
 
 
 def keypoint_array(annotations: list[dict[str, Any]], skeleton: Skeleton, name: str) -> np.ndarray:
@@ -126,8 +126,7 @@ def box_array(annotations: list[dict[str, Any]], keypoints: np.ndarray, name: st
     replaced = []
     for row, one in enumerate(annotations):
         found = one.get("bbox")
-        numbers = isinstance(found, list) and len(found) == 4 and all(isinstance(v, (int, float)) for v in found)
-        if found is not None and not numbers:
+        if found is not None and not _is_four_numbers(found):
             raise AnnotationError(
                 f"{name}: annotation {one.get('id')} of picture {one['image_id']} has the box {found!r}; "
                 "four numbers x, y, width, height are needed."

@@ -17,7 +17,7 @@ import numpy as np
 from litepose.datasets.base import Dataset, SkipUnreadable, remap
 from litepose.datasets.masks import limb_mask, person_mask, torso_length
 from litepose.errors import SettingError
-from litepose.geometry import Warp, boxes_of_keypoints
+from litepose.geometry import Warp, boxes_of_keypoints, size_of
 from litepose.poses import Sample
 from litepose.skeleton import Skeleton
 from litepose.transforms import warp_sample
@@ -166,7 +166,7 @@ class Composites:
         image = _shrunk_first(sample.image, zoom)
         warped = warp_sample(alone, warp)
         if image is not sample.image:
-            half = Warp.resize((image.shape[1], image.shape[0]), sample.size)
+            half = Warp.resize(size_of(image), sample.size)
             warped = replace(warped, image=half.then(warp).image(image))
         alpha = warp.image(cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 0.8))
         return _Cutout(remap(warped, self.skeleton), np.clip(1.4 * alpha - 0.25, 0, 1))

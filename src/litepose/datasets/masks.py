@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from litepose.errors import AnnotationError
+from litepose.geometry import size_of
 from litepose.skeleton import Skeleton
 
 POLYGON_FINENESS = 5  # maskApi.c, rleFrPoly
@@ -135,7 +136,7 @@ def person_mask(image: np.ndarray, keypoints: np.ndarray, visible: np.ndarray, s
 
 def _grab(crop: np.ndarray, keypoints: np.ndarray, visible: np.ndarray, skeleton: Skeleton) -> np.ndarray | None:
     """Return the refined mask of a crop, or None where colours do not tell the person from the rest."""
-    size = crop.shape[1], crop.shape[0]
+    size = size_of(crop)
     guess = np.full(crop.shape[:2], cv2.GC_BGD, np.uint8)
     for grow, label in ((1.4, cv2.GC_PR_BGD), (1.0, cv2.GC_PR_FGD), (0.35, cv2.GC_FGD)):
         guess[limb_mask(keypoints, visible, skeleton, size, grow=grow)] = label

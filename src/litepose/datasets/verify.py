@@ -20,6 +20,7 @@ from litepose import images as pictures
 from litepose.datasets import default_images, read_annotations
 from litepose.datasets.coco_checks import person_categories, require, skeleton_of
 from litepose.errors import AnnotationError, PictureError, SkeletonError
+from litepose.geometry import size_of
 
 THREADS = 4
 
@@ -129,18 +130,17 @@ def _record_findings(records: list[Any]) -> Iterator[Finding]:
 def _picture_sizes(records: list[dict[str, Any]], folder: Path) -> tuple[dict[Any, tuple[int, int]], list[Finding]]:
     """Decode every picture: (w, h) by image id, and what could not be read."""
 
-    def size_of(record: dict[str, Any]) -> tuple[int, int] | Finding:
+    def size_or_finding(record: dict[str, Any]) -> tuple[int, int] | Finding:
         path = folder / str(record["file_name"])
         if not path.is_file():
             return Finding("picture missing", True, str(path))
         try:
-            height, width = pictures.read(path, upright=False).shape[:2]
+            return size_of(pictures.read(path, upright=False))
         except PictureError as error:
             return Finding("picture unreadable", True, str(error))
-        return width, height
 
     with ThreadPoolExecutor(THREADS) as pool:
-        found = list(pool.map(size_of, records))
+        found = list(pool.map(size_or_finding, records))
     sizes = {record["id"]: one for record, one in zip(records, found, strict=True) if isinstance(one, tuple)}
     return sizes, [one for one in found if isinstance(one, Finding)]
 

@@ -18,9 +18,8 @@ import numpy as np
 from litepose.errors import AnnotationError
 from litepose.geometry import boxes_of_keypoints, xyxy_to_xywh
 from litepose.poses import Sample
+from litepose.similarity import AREA_OF_BOX
 from litepose.skeleton import Skeleton, canonical_name
-
-AREA_OF_BOX = 0.53  # crowdposetools: a person's area as a share of its box, where a file states none
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,7 @@ def batches(
     Of the batch * world samples of a step, this process takes the ones of its rank.
     """
     first_samples = ((step * world + rank) * batch for step in range(first_step, last_step))
-    steps = (range(first, first + batch) for first in first_samples)  # one by one: a long run has a million
+    steps = (list(range(first, first + batch)) for first in first_samples)  # one by one: a long run has a million
     loader = torch.utils.data.DataLoader(
         samples,
         batch_sampler=steps,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from litepose import __version__, checkpoints
+from litepose import __version__, checkpoints, models
 from litepose.codecs import codec_from_json
 from litepose.errors import CheckpointError, RecipeError, SettingError, SpecError
 from litepose.skeleton import load_skeleton
@@ -40,7 +39,7 @@ def make_spec(recipe: Recipe, data: Sequence[str] = ()) -> PoseSpec:
         load_skeleton(model.skeleton),
         size=model.size,
         codec=codec,
-        arch=None if model.arch is None else _read_arch(model.arch),
+        arch=None if model.arch is None else models.read_arch(model.arch),
         **model.settings,
     )
     if len(recipe.loss.heatmap_factors) != len(spec.outputs):
@@ -96,11 +95,3 @@ def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = value
     return flat
-
-
-def _read_arch(path: str) -> dict[str, Any]:
-    try:
-        arch: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
-        return arch
-    except (OSError, ValueError) as error:
-        raise RecipeError(f"The recipe's model.arch {path} cannot be read: {error}. Give a JSON file.") from error
