@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
+import json
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from litepose.errors import SettingError
 
@@ -20,17 +21,15 @@ def replacing(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     if path.is_dir():
         raise SettingError(f"Cannot write {path}: it is a folder. Name a file in it.")
+    # The suffix stays, because encoders choose the format by it.
+    temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # The suffix stays, because encoders choose the format by it.
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+        temporary.touch(exist_ok=False)
     except OSError as error:
         raise SettingError(f"Cannot write {path}: {error.strerror}. Choose another place.") from error
-    os.close(handle)
-    temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -47,7 +46,11 @@ def write_text(path: str | Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def write_json(path: str | Path, content: Any, *, indent: int | None = None) -> None:
+    """Write plain values as JSON to `path` in one step."""
+    write_text(path, json.dumps(content, indent=indent) + "\n")
+
+
+def write_report(path: str | Path, content: Any) -> None:
+    """Write what a command reports under --json: JSON that people read too."""
+    write_json(path, content, indent=2)
