@@ -154,8 +154,8 @@ def test_models_lists_what_ships(tmp_path, monkeypatch, capsys):
     assert call("models") == 0
     row = capsys.readouterr().out.splitlines()[-1]
     assert all(word in row for word in ("dots", "coco17", "256x256", "1.50 M", "0.90 G", "0.123 on val-129", "MIT"))
-    assert call("models", "--json") == 0
-    assert json.loads(capsys.readouterr().out)[0]["metrics"] == {"AP": 0.123}
+    assert call("models", "--json", tmp_path / "models.json") == 0
+    assert json.loads((tmp_path / "models.json").read_text())[0]["metrics"] == {"AP": 0.123}
 
 
 def test_a_shipped_model_is_called_by_its_name(tmp_path, monkeypatch, photos):

@@ -59,6 +59,7 @@ def test_a_network_that_finds_everyone_scores_high_and_the_report_says_how(folde
     assert report["stats"]["PCK"] > 0.9
     assert report["settings"]["pictures"] == 2
     assert report["settings"]["people"] == 4
+    assert (report["settings"]["scales"], report["settings"]["max_people"]) == ([1.0], 20)
     printed = capsys.readouterr().out
     assert "4 people in 2 pictures" in printed
     assert all(len(line) <= 80 for line in printed.splitlines() if "AP50" in line or "0." in line)

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from litepose.errors import SettingError, nearest_name
-from litepose.files import write_text
+from litepose.files import write_json
 from litepose.poses import Poses
 from litepose.skeleton import OPENPOSE18
 
@@ -64,8 +63,8 @@ def _write_coco(path: Path, results: Sequence[PictureResult], model: str) -> lis
     ]
     categories = [_coco_category(results[0].poses)] if results else []
     beside = path.with_suffix(".images.json")
-    _write_json(path, records)
-    _write_json(beside, {"info": {"model": model}, "images": images, "categories": categories})
+    write_json(path, records)
+    write_json(beside, {"info": {"model": model}, "images": images, "categories": categories})
     return [path, beside]
 
 
@@ -88,9 +87,7 @@ def _write_openpose(folder: Path, results: Sequence[PictureResult], model: str) 
         path = folder / name.with_name(f"{name.stem}_keypoints.json")
         if path in written:  # a.jpg and a.png
             path = folder / name.with_name(f"{name.name}_keypoints.json")
-        _write_json(
-            path, {"version": 1.3, "people": [_openpose_person(triples) for triples in _openpose(result.poses)]}
-        )
+        write_json(path, {"version": 1.3, "people": [_openpose_person(triples) for triples in _openpose(result.poses)]})
         written.append(path)
     return written
 
@@ -125,7 +122,7 @@ def _write_litepose(path: Path, results: Sequence[PictureResult], model: str) ->
     head["units"] = (
         "picture pixels, the middle of the first pixel is (0, 0); a keypoint is [x, y, score], score 0 = not found"
     )
-    _write_json(path, {**head, "pictures": [_litepose_picture(result) for result in results]})
+    write_json(path, {**head, "pictures": [_litepose_picture(result) for result in results]})
     return [path]
 
 
@@ -149,10 +146,6 @@ def _litepose_picture(result: PictureResult) -> dict[str, Any]:
 
 def _rounded(values: np.ndarray, digits: int) -> list[float]:
     return [round(float(value), digits) for value in values]
-
-
-def _write_json(path: Path, content: Any) -> None:
-    write_text(path, json.dumps(content) + "\n")
 
 
 WRITERS: dict[str, Callable[[Path, Sequence[PictureResult], str], list[Path]]] = {

@@ -38,12 +38,10 @@ def run(
     ] = None,
     json: JsonOption = None,
 ) -> None:
-    from json import dumps
-
     import cv2
 
     from litepose.benchmark import as_jpeg, benchmark
-    from litepose.files import write_text
+    from litepose.files import write_report
     from litepose.predictor import load
 
     predictor = load(
@@ -54,7 +52,7 @@ def run(
     report = benchmark(predictor, picture, repeat=repeat, peak_gflops=peak)
     _print(report)
     if json is not None:
-        write_text(json, dumps(report.to_json()) + "\n")
+        write_report(json, report.to_json())
 
 
 def _scene(people: int):

@@ -80,7 +80,7 @@ def verify(
     from rich.table import Table
 
     from litepose.datasets.verify import verify as look
-    from litepose.files import write_text
+    from litepose.files import write_report
 
     report = look(annotations, images=images)
     table = Table(title=str(annotations), title_justify="left")
@@ -93,7 +93,7 @@ def verify(
         table.add_row("broken" if found[0].broken else "note", str(len(found)), kind, found[0].where)
     Console().print(table)
     if json is not None:
-        write_text(json, report.to_json())
+        write_report(json, report.to_json())
     raise typer.Exit(2 if report.broken else 0)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,8 +13,11 @@ from litepose.commands.options import (
     FlipOption,
     JsonOption,
     ModelOption,
+    RuntimeOption,
+    ScalesOption,
     SizeOption,
     ThreadsOption,
+    parse_scales,
     parse_size,
 )
 from litepose.errors import PictureError
@@ -27,21 +29,27 @@ def run(
     model: ModelOption,
     data: Annotated[str, typer.Option("--data", help="COCO or CrowdPose JSON, packed folder, or synthetic[:...].")],
     images: Annotated[Path | None, typer.Option("--images", help="Folder of the JSON file's pictures.")] = None,
-    json_file: JsonOption = None,
+    json: JsonOption = None,
     flip: FlipOption = False,
     decode: DecodeOption = None,
+    scales: ScalesOption = "1",
     size: SizeOption = None,
+    runtime: RuntimeOption = None,
     threads: ThreadsOption = None,
     device: DeviceOption = "cpu",
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N pictures.")] = None,
 ) -> None:
     from litepose import predictor
     from litepose.datasets import open_dataset
-    from litepose.files import write_text
+    from litepose.files import write_report
     from litepose.metrics import evaluate
+    from litepose.metrics.coco import MAX_PEOPLE
     from litepose.metrics.truth import read_truth
 
-    finder = predictor.load(model, device=device, threads=threads, decode=decode, flip=flip, size=parse_size(size))
+    finder = predictor.load(
+        model, device=device, threads=threads, runtime=runtime,
+        decode=decode, flip=flip, size=parse_size(size), scales=parse_scales(scales),
+    )  # fmt: skip
     skeleton = finder.spec.skeleton
     dataset = open_dataset(data, images=images, skeleton=skeleton)
     truth = read_truth(data, skeleton) if Path(data).is_file() else None
@@ -51,14 +59,15 @@ def run(
         "skeleton": skeleton.name,
         "size": size or "model's rule",
         "flip": flip,
+        "scales": list(finder.scales),
         "decode": decode or finder.codec.mode,
-        "max_people": 20,
+        "max_people": MAX_PEOPLE,
     }
     with _Bar() as bar:
         report = evaluate(finder, dataset, truth=truth, limit=limit, progress=bar, settings=settings)
     _print(report)
-    if json_file is not None:
-        write_text(json_file, json.dumps(report.to_json(), indent=2))
+    if json is not None:
+        write_report(json, report.to_json())
     if report.unreadable:
         raise PictureError(_unreadable_message(report))
 

@@ -26,13 +26,8 @@ def run(
     ] = None,
     opset: Annotated[int, typer.Option("--opset", help="ONNX operator set, 17 to 20.")] = 17,
 ) -> None:
-    from litepose.errors import MissingPackageError
-
-    try:
-        from litepose.checkpoints import load_network
-        from litepose.export import export_onnx
-    except ImportError as error:
-        raise MissingPackageError("Export needs PyTorch. Install it: pip install 'litepose[train]'") from error
+    from litepose.checkpoints import load_network
+    from litepose.export import export_onnx
 
     notes = parse_notes(note or [])
     network, spec = load_network(checkpoint)

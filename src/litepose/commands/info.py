@@ -49,16 +49,14 @@ def run(
     size: SizeOption = None,
     arch: ArchOption = None,
     layers: Annotated[bool, typer.Option("--layers", help="One line for each layer.")] = False,
-    json_file: JsonOption = None,
+    json: JsonOption = None,
 ) -> None:
-    import json
-
-    from litepose.files import write_text
+    from litepose.files import write_report
 
     info = describe(model, skeleton=skeleton, size=parse_size(size), arch=arch)
     _print(info, layers=layers)
-    if json_file is not None:
-        write_text(json_file, json.dumps(info.to_json(), indent=2))
+    if json is not None:
+        write_report(json, info.to_json())
 
 
 def describe(

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
+from litepose.commands.options import JsonOption
 
 
-def run(json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False) -> None:
+def run(json: JsonOption = None) -> None:
     import dataclasses
-    from json import dumps
 
     from rich.console import Console
     from rich.table import Table
 
+    from litepose.files import write_report
     from litepose.weights import cards
 
     shipped = cards()
-    if json:
-        print(dumps([dataclasses.asdict(card) for card in shipped]))
-        return
+    if json is not None:
+        write_report(json, [dataclasses.asdict(card) for card in shipped])
     if not shipped:
         print("No models ship with this installation. Train one (litepose train) and export it (litepose export).")
         return

@@ -19,17 +19,15 @@ def run(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Change one number of the recipe, e.g. optim.lr=2e-3.")
     ] = None,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Run folder. Default: runs/RECIPE.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Run folder. Default: runs/RECIPE.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run folder's checkpoint.")] = False,
     start_from: Annotated[
         Path | None, typer.Option("--from", help="Take over the weights of this checkpoint where they fit.")
     ] = None,
     device: DeviceOption = "cpu",
 ) -> None:
-    """Train a network from a recipe (one of the package, or a .toml file) on annotated or synthetic pictures."""
     from rich.console import Console
 
-    from litepose.errors import MissingPackageError
     from litepose.training.recipe import load_recipe
 
     console = Console()
@@ -39,14 +37,9 @@ def run(
         resolved = resolved.with_data(data)
         if validated is not None and resolved.data.validation is None:
             console.print(f"Without validation: {validated.source} is not in {resolved.data.root}.", highlight=False)
-    try:
-        from litepose.training.loop import train
-    except ModuleNotFoundError as error:
-        raise MissingPackageError(
-            f"Training needs the package {error.name}, which is not installed. "
-            "Install it: pip install 'litepose[train]'."
-        ) from error
-    folder = out or Path("runs") / Path(recipe).stem
+    from litepose.training.loop import train  # after the recipe, whose errors need no torch
+
+    folder = output or Path("runs") / Path(recipe).stem
     result = train(resolved, folder, resume=resume, start_from=start_from, device=device, console=console)
     if not result.finished:
         console.print(f"Stopped after step {result.step}; go on with: --resume -o {folder}", highlight=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from litepose.datasets import read_annotations
 from litepose.datasets.coco_checks import require
 from litepose.errors import SettingError
-from litepose.files import write_text
+from litepose.files import write_json
 
 
 def split(
@@ -40,6 +39,6 @@ def split(
         ids = {record["id"] for record in kept}
         part = {**data, "images": kept, "annotations": [one for one in people if one.get("image_id") in ids]}
         target = Path(folder or path.parent) / f"{path.stem}_{name}.json"
-        write_text(target, json.dumps(part, separators=(",", ":")))
+        write_json(target, part)
         written.append((target, len(kept)))
     return written

@@ -6,7 +6,6 @@ points outside, people without keypoints).
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -51,18 +50,15 @@ class VerifyReport:
         """The kinds of findings, broken ones first."""
         return list(dict.fromkeys(one.kind for one in sorted(self.findings, key=lambda one: not one.broken)))
 
-    def to_json(self) -> str:
-        summary = dict(Counter(one.kind for one in self.findings))
-        return json.dumps(
-            {
-                "annotations": self.annotations,
-                "broken": self.broken,
-                "counts": self.counts,
-                "kinds": summary,
-                "findings": [asdict(one) for one in self.findings],
-            },
-            indent=1,
-        )
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as plain values."""
+        return {
+            "annotations": self.annotations,
+            "broken": self.broken,
+            "counts": self.counts,
+            "kinds": dict(Counter(one.kind for one in self.findings)),
+            "findings": [asdict(one) for one in self.findings],
+        }
 
 
 def verify(annotations: str | Path, *, images: str | Path | None = None) -> VerifyReport:
