@@ -24,31 +24,16 @@ from litepose.codecs.ae_maps import (
     score_people,
     shift_to_subcell,
 )
+from litepose.codecs.ae_targets import AEPlan, AETargets, MapPlan, draw
 from litepose.codecs.base import Pass
 from litepose.codecs.grouping import Candidates, group, keypoint_order
-from litepose.codecs.maps import auto_sigma, box_sigmas, cells_of, cut_holes, draw_gaussians
+from litepose.codecs.maps import auto_sigma, box_sigmas, cells_of
 from litepose.errors import SettingError, nearest_name
 from litepose.geometry import check_input_size
 from litepose.poses import Poses, Sample
 from litepose.skeleton import Skeleton
 
 MODES = ("exact", "fast")
-
-
-@dataclass(frozen=True)
-class AETargets:
-    """What a network should say about one sample; batched, every array has a leading B.
-
-    heatmaps: one (K, h, w) float32 for each output; (0, h, w) for an output without heatmaps.
-    masks: one (1, h, w) or (K, h, w) float32 for each output, 0 where nothing may be learned.
-    tag_indices: (max_people, K, 2) int32: index into the flattened tag maps (K*h*w, or h*w where all keypoints share
-        one) of the first output that has tags, then 1. Each person's visible keypoints are packed to the front; the
-        rest is 0.
-    """
-
-    heatmaps: tuple[np.ndarray, ...]
-    masks: tuple[np.ndarray, ...]
-    tag_indices: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -139,7 +124,11 @@ class AECodec:
         return self.output_strides
 
     def encode(self, sample: Sample, input_size: tuple[int, int]) -> AETargets:
-        """Return the training targets of one sample.
+        """Return the training targets of one sample; see `plan`."""
+        return draw(self.plan(sample, input_size))
+
+    def plan(self, sample: Sample, input_size: tuple[int, int]) -> AEPlan:
+        """Return what the training targets of one sample are drawn from.
 
         sample: in the frame of the network input. input_size: (w, h).
         Everybody is drawn into the heatmaps. Of more than max_people people with a keypoint in sight the largest get
@@ -152,23 +141,23 @@ class AECodec:
         learned = labelled.copy()
         if sample.keypoint_weights is not None:
             learned[:, : sample.keypoint_weights.shape[1]] &= sample.keypoint_weights > 0
+        known = None
+        if sample.labelled is not None and not sample.labelled.all():
+            known = np.append(sample.labelled, [True] * self.center_keypoint).astype(bool)
 
-        heatmaps, masks, tag_indices = [], [], None
+        maps, tag_indices = [], None
         for stride, with_heatmaps, with_tags in zip(
             self.output_strides, self.heatmap_outputs, self.tag_outputs, strict=True
         ):
             size = map_size(input_size, stride)
             cells, inside = cells_of(keypoints[..., :2] / stride, size)
-            maps = np.zeros((keypoints.shape[1] if with_heatmaps else 0, size[1], size[0]), dtype=np.float32)
-            sigmas = self._sigmas(sample, size)
-            if with_heatmaps:
-                draw_gaussians(maps, cells, learned & inside, sigmas)
-            heatmaps.append(maps)
-            masks.append(_mask(sample, stride, size, cells, labelled & ~learned & inside, learned & inside, sigmas))
+            here = learned & inside
+            sigmas, ignore = self._sigmas(sample, size), _ignored_cells(sample, stride, size)
+            maps.append(MapPlan(size, with_heatmaps, cells, sigmas, here, labelled & ~learned & inside, ignore, known))
             if with_tags and tag_indices is None:
-                tag_indices = self._tag_indices(cells, learned & inside, size, sample.areas)
+                tag_indices = self._tag_indices(cells, here, size, sample.areas)
         assert tag_indices is not None, "some output has tags"
-        return AETargets(tuple(heatmaps), tuple(masks), tag_indices)
+        return AEPlan(tuple(maps), tag_indices)
 
     def aggregate(self, passes: Sequence[Pass], size: tuple[int, int], skeleton: Skeleton) -> AEMaps:
         """Merge forward passes over one picture: plain, mirrored, at several scales.
@@ -246,12 +235,12 @@ class AECodec:
         center = (keypoints[..., :2] * labelled).sum(axis=1) / np.maximum(count, 1)
         return np.concatenate([keypoints, np.concatenate([center, count > 0], axis=-1)[:, None]], axis=1)
 
-    def _sigmas(self, sample: Sample, size: tuple[int, int]) -> float | np.ndarray:
+    def _sigmas(self, sample: Sample, size: tuple[int, int]) -> np.ndarray:
         if self.scale_aware_sigma:
             return box_sigmas(
                 sample.boxes, base_size=self.base_size, base_sigma=self.base_sigma, whole=self.whole_sigma
             )
-        return self.sigma if self.sigma > 0 else auto_sigma(size)
+        return np.full(len(sample.keypoints), self.sigma if self.sigma > 0 else auto_sigma(size))
 
     def _tag_indices(
         self, cells: np.ndarray, present: np.ndarray, size: tuple[int, int], areas: np.ndarray
@@ -279,28 +268,11 @@ def map_size(input_size: tuple[int, int], stride: int) -> tuple[int, int]:
     return input_size[0] // stride, input_size[1] // stride
 
 
-def _mask(
-    sample: Sample,
-    stride: int,
-    size: tuple[int, int],
-    cells: np.ndarray,
-    unlearned: np.ndarray,
-    learned: np.ndarray,
-    sigmas: float | np.ndarray,
-) -> np.ndarray:
-    """Return where one output may be learned from: (1, h, w), or (K, h, w) where keypoints differ, float32."""
-    width, height = size
-    mask = np.ones((1, height, width), dtype=np.float32)
-    if sample.ignore is not None:
-        # The reference samples its mask where the map's cells fall in the picture: at stride * cell.
-        ignore = sample.ignore[::stride, ::stride]
-        assert ignore.shape == (height, width), (sample.ignore.shape, size, stride)
-        mask[0] = ~ignore
-    unknown = sample.labelled is not None and not sample.labelled.all()
-    if not unknown and not unlearned.any():
-        return mask
-    masks = np.repeat(mask, cells.shape[1], axis=0)  # (1, h, w) -> (K, h, w)
-    cut_holes(masks, cells, unlearned, learned, sigmas)
-    if sample.labelled is not None:
-        masks[: len(sample.labelled)][~sample.labelled] = 0
-    return masks
+def _ignored_cells(sample: Sample, stride: int, size: tuple[int, int]) -> np.ndarray | None:
+    """Return the sample's ignored area in cells, (h, w) bool, or None."""
+    if sample.ignore is None:
+        return None
+    # The reference samples its mask where the map's cells fall in the picture: at stride * cell.
+    ignore = sample.ignore[::stride, ::stride]
+    assert ignore.shape == size[::-1], (sample.ignore.shape, size, stride)
+    return ignore

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterable
 
 import cv2
 import numpy as np
@@ -57,27 +56,34 @@ def cells_of(points: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.
     return np.where(inside[..., None], truncated, 0).astype(np.int64), inside
 
 
-def draw_gaussians(
-    heatmaps: np.ndarray, cells: np.ndarray, present: np.ndarray, sigmas: float | Iterable[float]
-) -> None:
+def patch_corners(cells: np.ndarray, sigmas: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return where `gaussian_patch` of each sigma lies around each cell: (M, 6) int64.
+
+    Columns: left, top of the whole patch; then x0, y0, x1, y1 of its part on the map (x1, y1 excluded).
+    cells: (M, 2) int x, y. sigmas: (M,) above 0. size: (w, h) of the map in cells.
+    """
+    sigmas = np.asarray(sigmas, dtype=np.float64)[:, None]
+    start = np.round(cells - 3 * sigmas - 1)  # half to even, as the reference rounds
+    end = np.minimum(np.round(cells + 3 * sigmas + 2), start + np.ceil(6 * sigmas + 3))
+    return np.concatenate([start, np.maximum(start, 0), np.minimum(end, size)], axis=1).astype(np.int64)
+
+
+def draw_gaussians(heatmaps: np.ndarray, cells: np.ndarray, present: np.ndarray, sigmas: float | np.ndarray) -> None:
     """Draw everybody's keypoints into `heatmaps` ((K, h, w) float32), the maximum where gaussians overlap.
 
-    cells: (N, K, 2) int. present: (N, K) bool, which to draw. sigmas: one for all, or one for each person.
+    cells: (N, K, 2) int. present: (N, K) bool, which to draw. sigmas: one for all, or one for each person; who has one
+        of 0 or less, a person without extent, is not drawn.
     """
     height, width = heatmaps.shape[1:]
-    each = [sigmas] * len(cells) if isinstance(sigmas, (int, float)) else list(sigmas)
-    for person, keypoint in zip(*(axis.tolist() for axis in np.nonzero(present)), strict=True):
-        sigma = float(each[person])
-        if sigma <= 0:  # a person without extent has no gaussian
-            continue
-        patch = gaussian_patch(sigma)
-        x, y = cells[person, keypoint].tolist()
-        left, top = round(x - 3 * sigma - 1), round(y - 3 * sigma - 1)  # half to even, as the reference rounds
-        right, bottom = round(x + 3 * sigma + 2), round(y + 3 * sigma + 2)
-        x0, y0 = max(0, left), max(0, top)
-        x1, y1 = min(right, left + len(patch), width), min(bottom, top + len(patch), height)
+    each = np.broadcast_to(np.asarray(sigmas, dtype=np.float64), (len(cells),))
+    persons, keypoints = np.nonzero(present & (each > 0)[:, None])
+    corners = patch_corners(cells[persons, keypoints], each[persons], (width, height))
+    for keypoint, sigma, (left, top, x0, y0, x1, y1) in zip(
+        keypoints.tolist(), each[persons].tolist(), corners.tolist(), strict=True
+    ):
         target = heatmaps[keypoint, y0:y1, x0:x1]
-        np.maximum(target, patch[y0 - top : y1 - top, x0 - left : x1 - left], out=target, casting="same_kind")
+        patch = gaussian_patch(sigma)[y0 - top : y1 - top, x0 - left : x1 - left]
+        np.maximum(target, patch, out=target, casting="same_kind")
 
 
 def cut_holes(
