@@ -27,6 +27,7 @@ from litepose.geometry import check_input_size
 from litepose.models.layers import fuse_batchnorm
 from litepose.predictor import normalise
 from litepose.runtimes.onnx import OnnxRuntime
+from litepose.runtimes.torch import compute
 from litepose.spec import SPEC_KEY, InputSpec, PoseSpec
 
 OPSETS = range(17, 21)
@@ -210,9 +211,7 @@ def _compare(
     errors, largest = [], 0.0
     for size in sizes:
         batch = example_input(spec.input, size)
-        with torch.inference_mode():
-            wanted = [output.float().cpu().numpy() for output in network(torch.from_numpy(batch).to(device))]
-        for expected, found in zip(wanted, runtime(batch), strict=True):
+        for expected, found in zip(compute(network, batch, device), runtime(batch), strict=True):
             errors.append(np.abs(expected.astype(np.float64) - found).ravel())
             largest = max(largest, float(np.abs(expected).max()))
     difference = np.concatenate(errors)

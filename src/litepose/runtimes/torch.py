@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from litepose.errors import MissingPackageError, SettingError
 from litepose.runtimes.base import check_outputs, physical_cores
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 
 class TorchRuntime:
@@ -41,13 +45,18 @@ class TorchRuntime:
 
     def __call__(self, batch: np.ndarray) -> tuple[np.ndarray, ...]:
         """See Runtime."""
-        import torch
-
-        with torch.inference_mode():
-            images = torch.from_numpy(np.ascontiguousarray(batch)).to(self._device)
-            outputs = tuple(output.float().cpu().numpy() for output in self._network(images))
+        outputs = compute(self._network, batch, self._device)
         check_outputs(outputs, batch, self.spec, self.path)
         return outputs
 
 
 RUNTIME = TorchRuntime
+
+
+def compute(network: nn.Module, batch: np.ndarray, device: torch.device) -> tuple[np.ndarray, ...]:
+    """Return a network's outputs for a (B, 3, H, W) batch as float32 arrays."""
+    import torch
+
+    with torch.inference_mode():
+        images = torch.from_numpy(np.ascontiguousarray(batch)).to(device)
+        return tuple(output.float().cpu().numpy() for output in network(images))

@@ -21,6 +21,7 @@ from litepose.metrics import coco
 from litepose.metrics.truth import PictureTruth, Truth, truth_of
 from litepose.poses import Poses, Sample
 from litepose.predictor import Predictor
+from litepose.runtimes.torch import compute
 from litepose.spec import PoseSpec
 from litepose.training.data import collate
 from litepose.transforms import warp_sample
@@ -41,9 +42,7 @@ class LiveRuntime:
 
     def __call__(self, batch: np.ndarray) -> tuple[np.ndarray, ...]:
         """See Runtime."""
-        with torch.inference_mode():
-            outputs = self.network(torch.from_numpy(np.ascontiguousarray(batch)).to(self.device))
-        return tuple(output.float().cpu().numpy() for output in outputs)
+        return compute(self.network, batch, self.device)
 
 
 class Validation:
