@@ -13,9 +13,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from litepose import models  # noqa: E402
-from litepose.datasets import open_dataset  # noqa: E402
+from litepose.datasets import is_synthetic, open_dataset  # noqa: E402
 from litepose.training import loop  # noqa: E402
-from litepose.training.recipe import Recipe, is_synthetic, load_recipe, recipe_names  # noqa: E402
+from litepose.training.recipe import Recipe, load_recipe, recipe_names  # noqa: E402
 from litepose.training.sources import VariedDataset  # noqa: E402
 from litepose.training.start import make_spec  # noqa: E402
 

@@ -1,16 +1,23 @@
-"""Annotated pictures: file formats in, `Sample` out."""
+"""Annotated pictures: file formats in, `Sample` out.
+
+A format of annotation files is one file here: `looks_like(data)` knows a parsed JSON object of that format, and
+`open_parsed` opens it with the arguments that COCO's takes (see `coco.open_parsed`).
+"""
 
 from __future__ import annotations
 
+import importlib
 import json
+import pkgutil
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from litepose.datasets.base import Dataset, Remapped, SkipUnreadable, remap
 from litepose.errors import AnnotationError
 from litepose.skeleton import Skeleton, load_skeleton
 
-__all__ = ["Dataset", "Remapped", "SkipUnreadable", "open_dataset", "read_annotations", "remap"]
+__all__ = ["Dataset", "Remapped", "SkipUnreadable", "is_synthetic", "open_dataset", "read_annotations", "remap"]
 
 SYNTHETIC = "synthetic"
 
@@ -34,27 +41,31 @@ def open_dataset(
     Raises AnnotationError.
     """
     wanted = load_skeleton(skeleton) if isinstance(skeleton, str) else skeleton
-    text = str(source)
-    if text == SYNTHETIC or text.startswith(SYNTHETIC + ":"):
-        return _open_synthetic(text[len(SYNTHETIC) + 1 :], wanted)
+    if is_synthetic(source):
+        from litepose.datasets.synthetic import from_options
+
+        return from_options(str(source)[len(SYNTHETIC) + 1 :], wanted)
     path = Path(source)
     if path.is_dir():
         from litepose.datasets.packed import PackedDataset
 
         return _on(PackedDataset(path, skeleton=wanted, person_masks=person_masks), wanted)
     data = read_annotations(path)
-    from litepose.datasets import crowdpose
-    from litepose.datasets.coco import CocoDataset
+    dataset = _format_of(data).open_parsed(
+        data,
+        name=f"{path.parent.name}/{path.name}",
+        images=images if images is not None else default_images(path),
+        skeleton=wanted,
+        other_people=other_people,
+        missing_unlabelled=missing_unlabelled,
+        person_masks=person_masks,
+    )
+    return _on(dataset, wanted)
 
-    options: dict[str, Any] = {
-        "name": f"{path.parent.name}/{path.name}",
-        "images": images if images is not None else default_images(path),
-        "person_masks": person_masks,
-    }
-    if crowdpose.looks_like(data):
-        return _on(crowdpose.open_crowdpose(data, **options), wanted)
-    options |= {"other_people": other_people, "missing_unlabelled": missing_unlabelled, "skeleton": wanted}
-    return _on(CocoDataset(data, **options), wanted)
+
+def is_synthetic(source: str | Path) -> bool:
+    """Return whether a source is drawn by litepose instead of lying on disk."""
+    return str(source).partition(":")[0] == SYNTHETIC
 
 
 def default_images(path: Path) -> Path:
@@ -80,10 +91,12 @@ def default_images(path: Path) -> Path:
     )
 
 
-def _open_synthetic(options: str, skeleton: Skeleton | None) -> Dataset:
-    from litepose.datasets.synthetic import from_options
-
-    return from_options(options, skeleton)
+def _format_of(data: dict[str, Any]) -> ModuleType:
+    """Return the file of this package whose `looks_like` knows the parsed annotations; COCO's where none does."""
+    names = sorted(info.name for info in pkgutil.iter_modules(__path__))
+    files = [importlib.import_module(f"{__name__}.{name}") for name in names]
+    known = (file for file in files if hasattr(file, "looks_like") and file.looks_like(data))
+    return next(known, importlib.import_module(f"{__name__}.coco"))
 
 
 def _on(dataset: Dataset, skeleton: Skeleton | None) -> Dataset:

@@ -189,6 +189,14 @@ class CocoDataset:
         )
 
 
+def open_parsed(data: Mapping[str, Any], **options: Any) -> CocoDataset:
+    """Return the people of a parsed file that no other format knows (so there is no `looks_like`).
+
+    options: as in `CocoDataset`. Raises AnnotationError.
+    """
+    return CocoDataset(data, **options)
+
+
 def _group(
     annotations: list[Any], categories: set[Any] | None, records: list[Any], name: str
 ) -> dict[Any, list[dict[str, Any]]]:

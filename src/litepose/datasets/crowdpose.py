@@ -8,11 +8,10 @@ size counts, and the first difference is said).
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from litepose.datasets.coco import CocoDataset
-from litepose.skeleton import CROWDPOSE14
+from litepose.skeleton import CROWDPOSE14, Skeleton
 
 
 def looks_like(data: dict[str, Any]) -> bool:
@@ -21,6 +20,9 @@ def looks_like(data: dict[str, Any]) -> bool:
     return isinstance(images, list) and bool(images) and isinstance(images[0], dict) and "crowdIndex" in images[0]
 
 
-def open_crowdpose(data: dict[str, Any], *, name: str, images: str | Path, person_masks: bool = False) -> CocoDataset:
-    """Return CrowdPose's people; nothing is ignored, as in the reference. Raises AnnotationError."""
-    return CocoDataset(data, name=name, images=images, skeleton=CROWDPOSE14, native=True, person_masks=person_masks)
+def open_parsed(data: dict[str, Any], *, skeleton: Skeleton | None = None, **options: Any) -> CocoDataset:
+    """Return CrowdPose's people, on their own skeleton; nothing of it is ignored, as in the reference.
+
+    options: as in `CocoDataset`. Raises AnnotationError.
+    """
+    return CocoDataset(data, skeleton=CROWDPOSE14, native=True, **options)

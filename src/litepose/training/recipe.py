@@ -15,12 +15,13 @@ from typing import Any, Literal
 import pydantic
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
+from litepose.datasets import is_synthetic
 from litepose.errors import RecipeError, nearest_name
 from litepose.training.toml import to_toml
 
 Size = tuple[PositiveInt, PositiveInt]
 Settings = dict[str, Any]  # keyword arguments of the class that the section is for
-COMPOSITES, SYNTHETIC = "composites", "synthetic"
+COMPOSITES = "composites"
 
 
 class _Section(pydantic.BaseModel):
@@ -203,11 +204,6 @@ class Recipe(_Section):
         return self.model_copy(
             update={"data": self.data.model_copy(update={"train": entries, "validation": validation})}
         )
-
-
-def is_synthetic(source: str) -> bool:
-    """Return whether a source is drawn by litepose instead of lying on disk."""
-    return source == SYNTHETIC or source.startswith(SYNTHETIC + ":")
 
 
 def recipe_names() -> list[str]:

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from litepose import transforms
-from litepose.datasets import Dataset, Remapped, SkipUnreadable, open_dataset
+from litepose.datasets import Dataset, Remapped, SkipUnreadable, is_synthetic, open_dataset
 from litepose.datasets.coco import CocoDataset
 from litepose.datasets.composite import Composites
 from litepose.errors import AnnotationError, RecipeError, nearest_name
 from litepose.poses import Sample
 from litepose.skeleton import Skeleton, load_skeleton
-from litepose.training.recipe import COMPOSITES, Recipe, SetEntry, TrainEntry, is_synthetic
+from litepose.training.recipe import COMPOSITES, Recipe, SetEntry, TrainEntry
 
 GIVEN = {"size", "people", "canvases", "skeleton"}  # arguments that the recipe says elsewhere
 
