@@ -33,15 +33,18 @@ lint: $(TEST_ENV)/up-to-date
 	$(TEST_ENV)/bin/ruff format --check .
 	$(TEST_ENV)/bin/mypy
 
+# An old Python ends here, with a sentence; venv and pip would say something else.
+CHECK_PYTHON = $(PYTHON) -c "import sys; v = sys.version_info[:2]; sys.exit(None if v >= (3, 11) else f'litepose needs Python 3.11 or newer; $(PYTHON) is {v}. Call: make PYTHON=python3.11')"
+
 $(DEMO_ENV)/up-to-date: pyproject.toml constraints.txt
-	$(PYTHON) -c "import sys; v = sys.version_info[:2]; sys.exit(None if v >= (3, 11) else f'litepose needs Python 3.11 or newer; $(PYTHON) is {v}. Call: make PYTHON=python3.11')"
+	$(CHECK_PYTHON)
 	$(PYTHON) -m venv --clear $(DEMO_ENV)
 	$(DEMO_ENV)/bin/python -m pip install --quiet -c constraints.txt -e .
 	@touch $@
 
 # torch first and alone: so pip takes the plain build that it finds, and nothing that follows changes it.
 $(TEST_ENV)/up-to-date: pyproject.toml constraints.txt
-	$(PYTHON) -c "import sys; v = sys.version_info[:2]; sys.exit(None if v >= (3, 11) else f'litepose needs Python 3.11 or newer; $(PYTHON) is {v}. Call: make PYTHON=python3.11')"
+	$(CHECK_PYTHON)
 	$(PYTHON) -m venv --clear $(TEST_ENV)
 	$(TEST_ENV)/bin/python -m pip install --quiet torch==2.13.0
 	$(TEST_ENV)/bin/python -m pip install --quiet -c constraints.txt -e ".[train,dev]"
