@@ -269,7 +269,10 @@ def test_a_pose_file_without_usable_people_is_refused(tmp_path: Path, content: s
 def test_missing_pose_files_and_background_folders_are_named(tmp_path: Path) -> None:
     with pytest.raises(AnnotationError, match="nowhere"):
         SyntheticPeople(poses=tmp_path / "nowhere.npz")
-    with pytest.raises(PictureError, match="no readable picture"):
+    with pytest.raises(PictureError, match=r"Backgrounds.*holds no pictures"):
+        SyntheticPeople(backgrounds=tmp_path)
+    (tmp_path / "broken.png").write_bytes(b"hello")
+    with pytest.warns(UserWarning, match=r"broken\.png"), pytest.raises(PictureError, match="none of the 1"):
         SyntheticPeople(backgrounds=tmp_path)
 
 
@@ -281,12 +284,12 @@ def test_given_backgrounds_are_used() -> None:
 
 
 def test_options_are_read_and_unknown_ones_are_named() -> None:
-    people = from_options("synthetic:people=2-4,seed=3,size=128x96,length=7", COCO17)
+    people = from_options("people=2-4,seed=3,size=128x96,length=7", COCO17)
     assert (people.people, people.seed, people.size, len(people)) == ((2, 4), 3, (128, 96), 7)
     assert people[0].size == (128, 96)
     assert from_options("people=3", CROWDPOSE14).people == (3, 3)
     with pytest.raises(SettingError, match="Did you mean 'people'"):
-        from_options("synthetic:peoples=3", COCO17)
+        from_options("peoples=3", COCO17)
 
 
 @pytest.mark.parametrize(("option", "said"), [("people=many", "people=0-12 or 4"), ("people=5-2", "Swap"),
@@ -294,7 +297,7 @@ def test_options_are_read_and_unknown_ones_are_named() -> None:
                                               ("seed=-1", "seed"), ("people", "KEY=VALUE")])  # fmt: skip
 def test_an_impossible_option_is_explained(option: str, said: str) -> None:
     with pytest.raises(SettingError, match=said):
-        from_options(f"synthetic:{option}", COCO17)
+        from_options(option, COCO17)
 
 
 def test_open_dataset_opens_synthetic_people() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from litepose.geometry import Warp
 from litepose.poses import Poses
-from litepose.skeleton import Skeleton
+from litepose.skeleton import FACE, Skeleton
 
 MIN_SCORE = 0.1  # keypoints below are not drawn
 SURE_SCORE = 0.5  # keypoints from here on are drawn opaque
@@ -20,12 +20,11 @@ FAINTEST = 0.45  # opacity at MIN_SCORE
 # BGR. Blue and orange stay apart for the colour-blind (Okabe and Ito 2008); the middle is a warm white.
 COLOURS = {"left": (60, 165, 255), "right": (255, 175, 50), "centre": (225, 240, 245)}
 RIM_COLOUR = (45, 30, 25)
-FACE = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")  # drawn finer than the body
 
 WIDTH_SHARE = 0.019  # limb width as a share of the person's extent
 MIN_WIDTH_PX = 1.6
 MAX_WIDTH_SHARE = 0.016  # of the picture's longer side
-FACE_SHARE = 0.55  # of the body's widths
+FACE_SHARE = 0.55  # of the body's widths: faces are drawn finer
 RIM_SHARE = 0.35  # of the limb's width, on each side
 DOT_SHARE = 0.95  # dot radius over limb width
 SHIFT = 4  # fractional bits of the coordinates that cv2 draws

@@ -19,6 +19,7 @@ import numpy as np
 
 from litepose.errors import SkeletonError, nearest_name
 
+FACE = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
 DEFAULT_OKS_SIGMA = 0.079  # COCO's shoulder: neither as exact as an eye nor as vague as a hip
 
 # Spellings found in annotation files, in small letters joined by "_" -> the one name used here.

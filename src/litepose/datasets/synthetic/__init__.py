@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 
+from litepose import images
 from litepose.datasets.synthetic.layout import lay_out
 from litepose.datasets.synthetic.pose_files import read_poses
 from litepose.datasets.synthetic.scene import draw_scene
@@ -19,7 +20,6 @@ from litepose.poses import Sample
 from litepose.skeleton import COCO17, Skeleton
 
 OPTIONS = ("people", "seed", "size", "length", "poses", "backgrounds")
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
 class SyntheticPeople:
@@ -32,9 +32,9 @@ class SyntheticPeople:
     """
 
     def __init__(
-        self, size: tuple[int, int] = (320, 320), people: tuple[int, int] = (0, 12), skeleton: Skeleton = COCO17,
+        self, size: tuple[int, int] = (320, 320), people: tuple[int, int] = (0, 12), *, skeleton: Skeleton = COCO17,
         seed: int = 0, length: int = 10000, poses: str | Path | None = None,
-        *, backgrounds: str | Path | Sequence[np.ndarray] | None = None, turned_faces: bool = False,
+        backgrounds: str | Path | Sequence[np.ndarray] | None = None, turned_faces: bool = False,
     ) -> None:  # fmt: skip
         self.size = _checked_pair("size", size, 32, 4096)
         self.people = _checked_pair("people", people, 0, 60)
@@ -52,7 +52,7 @@ class SyntheticPeople:
         self.seed = seed
         self.turned_faces = turned_faces
         self.name = f"synthetic-{seed}"
-        self.ids = tuple(range(length))
+        self.ids = range(length)
         self.poses = None if poses is None else read_poses(poses)
         self.backdrops = _open_backdrops(backgrounds)
 
@@ -75,10 +75,9 @@ class SyntheticPeople:
 
 
 def from_options(text: str, skeleton: Skeleton | None = None) -> SyntheticPeople:
-    """Open `synthetic` or `synthetic:people=0-12,seed=3,size=320x320,length=1000,poses=FILE,backgrounds=FOLDER`."""
-    given = text.removeprefix("synthetic").removeprefix(":")
+    """Open `people=0-12,seed=3,size=320x320,length=1000,poses=FILE,backgrounds=FOLDER`, each of them optional."""
     settings: dict = {}
-    for part in filter(None, given.split(",")):
+    for part in filter(None, text.split(",")):
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if key not in OPTIONS or not equals:
             raise SettingError(
@@ -120,13 +119,16 @@ def _open_backdrops(backgrounds: str | Path | Sequence[np.ndarray] | None) -> tu
         return ()
     if not isinstance(backgrounds, str | Path):
         return tuple(backgrounds)
-    folder = Path(backgrounds)
-    files = sorted(path for path in folder.glob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
-    pictures = [cv2.imread(str(path), cv2.IMREAD_COLOR) for path in files]
-    found = tuple(picture for picture in pictures if picture is not None)
+    try:
+        files = images.find([backgrounds])
+    except PictureError as error:
+        raise PictureError(f"Backgrounds: {error} Name a folder of pictures without people.") from error
+    found = []
+    for file in files:
+        try:
+            found.append(images.read(file))
+        except PictureError as error:
+            warnings.warn(f"background left out: {error}", stacklevel=3)
     if not found:
-        raise PictureError(
-            f"Backgrounds were asked for from {folder}; no readable picture is there. Possible: "
-            f"{', '.join(PICTURE_SUFFIXES)}. Name a folder of pictures without people."
-        )
-    return found
+        raise PictureError(f"Backgrounds: none of the {len(files)} pictures of {backgrounds} can be read.")
+    return tuple(found)

@@ -161,7 +161,7 @@ def pose_body(body: Proportions, pose: BodyPose) -> np.ndarray:
         hip = pelvis_frame[:, 0] * sign * body.hip
         step = pose.ankles[side] * outwards * body.leg
         knee, ankle = bend(hip, step, body.thigh, body.calf, pose.knees[side] * outwards)
-        hand = wrist + _unit(wrist - elbow + 0.25 * body.forearm * _unit(reach)) * body.hand
+        hand = wrist + unit_vector(wrist - elbow + 0.25 * body.forearm * unit_vector(reach)) * body.hand
         heel, toe = _foot(body, knee, ankle, pose.toes[side], sign)
         for name, place in (("shoulder", shoulder), ("elbow", elbow), ("wrist", wrist), ("hand", hand), ("hip", hip),
                             ("knee", knee), ("ankle", ankle), ("heel", heel), ("toe", toe)):  # fmt: skip
@@ -208,16 +208,17 @@ def _foot(
     body: Proportions, knee: np.ndarray, ankle: np.ndarray, toes: np.ndarray, sign: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the heel and the tip of the toes: the foot stands across the calf, turned outwards and pitched."""
-    down = _unit(ankle - knee)
+    down = unit_vector(ankle - knee)
     forward = np.array([sign * math.sin(math.radians(toes[0])), 0.0, math.cos(math.radians(toes[0]))])
-    forward = _unit(forward - down * float(forward @ down) * 0.7)
+    forward = unit_vector(forward - down * float(forward @ down) * 0.7)
     pitch = math.radians(toes[1])
     along = forward * math.cos(pitch) + down * math.sin(pitch)
     sole = ankle + down * body.foot * 0.18
     return sole - along * body.foot * 0.18, sole + along * body.foot * 0.72 + down * body.foot * 0.05
 
 
-def _unit(vector: np.ndarray) -> np.ndarray:
+def unit_vector(vector: np.ndarray) -> np.ndarray:
+    """Return the vector at length 1, zeros for one without length."""
     return vector / max(float(np.linalg.norm(vector)), 1e-9)
 
 

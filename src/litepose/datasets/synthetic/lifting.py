@@ -22,10 +22,10 @@ from litepose.datasets.synthetic.body import (
     place_head,
     random_proportions,
     turn,
+    unit_vector,
 )
-from litepose.skeleton import COCO17
+from litepose.skeleton import COCO17, FACE
 
-FACE = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
 # Bones whose apparent length tells the size of the person, with their share of the standing height.
 _MEASURES = (
     ("left_shoulder", "left_hip", "torso"), ("right_shoulder", "right_hip", "torso"),
@@ -214,9 +214,9 @@ def _add_middle(places: np.ndarray, body: Proportions, unit: float) -> None:
 
 def _frame(places: np.ndarray, part: str) -> np.ndarray:
     """Return the frame (columns left, down, forward) of the chest or the pelvis."""
-    down = _unit(places[INDEX["pelvis"]] - places[INDEX["thorax"]])
+    down = unit_vector(places[INDEX["pelvis"]] - places[INDEX["thorax"]])
     left = places[INDEX[f"left_{part}"]] - places[INDEX[f"right_{part}"]]
-    left = _unit(left - down * float(left @ down))
+    left = unit_vector(left - down * float(left @ down))
     return np.stack([left, down, np.cross(left, down)], axis=1)
 
 
@@ -250,8 +250,8 @@ def _fit_head(places: np.ndarray, known: _Known, chest: np.ndarray, body: Propor
 
 def _upright(chest: np.ndarray) -> np.ndarray:
     """Return the chest's frame with its spine in the picture plane: a head stays up when the body bends."""
-    down = _unit(chest[:, 1] * np.array([1, 1, 0.3]) + np.array([0, 0.5, 0]))
-    left = _unit(chest[:, 0] - down * float(chest[:, 0] @ down))
+    down = unit_vector(chest[:, 1] * np.array([1, 1, 0.3]) + np.array([0, 0.5, 0]))
+    left = unit_vector(chest[:, 0] - down * float(chest[:, 0] @ down))
     return np.stack([left, down, np.cross(left, down)], axis=1)
 
 
@@ -271,14 +271,10 @@ def _add_ends(places: np.ndarray, chest: np.ndarray, body: Proportions, unit: fl
     """Write hands and feet."""
     for side in SIDES:
         elbow, wrist, knee, ankle = (places[INDEX[f"{side}_{name}"]] for name in ("elbow", "wrist", "knee", "ankle"))
-        places[INDEX[f"{side}_hand"]] = wrist + _unit(wrist - elbow) * body.hand * unit
-        down = _unit(ankle - knee)
-        forwards = _unit(chest[:, 2] * np.array([1, 0.3, 1]) + np.array([0, 0.15, 0]))
-        along = _unit(forwards - down * float(forwards @ down) * 0.7)
+        places[INDEX[f"{side}_hand"]] = wrist + unit_vector(wrist - elbow) * body.hand * unit
+        down = unit_vector(ankle - knee)
+        forwards = unit_vector(chest[:, 2] * np.array([1, 0.3, 1]) + np.array([0, 0.15, 0]))
+        along = unit_vector(forwards - down * float(forwards @ down) * 0.7)
         sole = ankle + down * body.foot * 0.18 * unit
         places[INDEX[f"{side}_heel"]] = sole - along * body.foot * 0.18 * unit
         places[INDEX[f"{side}_toe"]] = sole + along * body.foot * 0.72 * unit
-
-
-def _unit(vector: np.ndarray) -> np.ndarray:
-    return vector / max(float(np.linalg.norm(vector)), 1e-9)

@@ -12,6 +12,7 @@ from litepose.datasets.synthetic.limbs import PART, PARTS, person_limbs, trunk_d
 from litepose.datasets.synthetic.outfit import Outfit
 from litepose.datasets.synthetic.painting import Limb, Sprite, limb_sprites, sprite_detail
 from litepose.datasets.synthetic.torso import skirt_sprite, torso_sprite
+from litepose.skeleton import FACE
 
 PARTS_EACH = 32  # labels in a scene: person * PARTS_EACH + part
 
@@ -27,7 +28,6 @@ _SHOWN_BY = {
                            ("knee", ("*_thigh", "*_calf", "skirt")), ("ankle", ("*_calf", "*_foot")))},
 }  # fmt: skip
 KEYPOINTS = tuple(_SHOWN_BY)
-FACE = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
 TURNED_AWAY = -0.35  # of a head's half axes behind its middle: from here on a face's keypoint is out of sight
 assert len(PARTS) <= PARTS_EACH, len(PARTS)
 

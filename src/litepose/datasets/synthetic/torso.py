@@ -24,7 +24,7 @@ def torso_sprite(label: int, figure: Figure, outfit: Outfit, light: np.ndarray, 
     axis = bottom - top
     length = max(float(np.linalg.norm(axis)), 0.04 * unit)
     axis = axis / max(float(np.linalg.norm(axis)), 1e-6)
-    right = np.array([axis[1], -axis[0]])  # across the trunk, to the right of someone looking along its axis... upwards
+    right = np.array([axis[1], -axis[0]])  # across the trunk, to the viewer's right where the trunk is upright
     shoulders = _half_width(figure.chest, right, 0.93 * body.shoulder, body.chest[1] * 0.85) * unit
     chest = _half_width(figure.chest, right, *body.chest) * unit
     waist = _half_width(figure.pelvis, right, *body.waist) * unit
