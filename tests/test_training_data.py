@@ -91,6 +91,16 @@ def test_batches_are_the_same_with_any_number_of_workers():
     assert_same(alone, list(batches(shared, first_step=0, last_step=4, batch=2, workers=2)))
 
 
+def test_points_are_drawn_to_the_targets_that_loader_processes_draw():
+    (drawn,) = batches(samples(), first_step=2, last_step=3, batch=4, workers=0)
+    (planned,) = batches(samples(targets="device"), first_step=2, last_step=3, batch=4, workers=1)
+    assert torch.equal(drawn.images, planned.images)
+    wanted, found = drawn.targets, planned.drawn_targets()
+    assert torch.equal(wanted.tag_indices, found.tag_indices)
+    for a, b in zip((*wanted.heatmaps, *wanted.masks), (*found.heatmaps, *found.masks), strict=True):
+        torch.testing.assert_close(b, a, atol=1e-6, rtol=0)  # see test_training_points.py
+
+
 def test_batches_from_a_later_step_are_those_of_the_whole_run():
     whole = list(batches(samples(), first_step=0, last_step=5, batch=2, workers=0))
     assert_same(whole[3:], list(batches(samples(), first_step=3, last_step=5, batch=2, workers=0)))

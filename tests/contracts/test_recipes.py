@@ -21,7 +21,7 @@ from litepose.training.start import make_spec  # noqa: E402
 
 DATA = os.environ.get("LITEPOSE_DATA")
 # What is only for one kind of schedule, or sensible to leave out.
-OPTIONAL = {"step_epochs", "step_factor", "final_share", "size_schedule"}
+OPTIONAL = {"step_epochs", "step_factor", "final_share", "size_schedule", "targets"}
 
 
 @pytest.fixture(autouse=True)

@@ -54,6 +54,10 @@ class Codec(Protocol):
         """
         ...
 
+    def plan(self, sample: Sample, input_size: tuple[int, int]) -> Any:
+        """Return what `encode` would draw, undrawn: another frozen dataclass, small enough to send around."""
+        ...
+
     def aggregate(self, passes: Sequence[Pass], size: tuple[int, int], skeleton: Skeleton) -> Any:
         """Merge forward passes over one picture into the maps that `decode` reads.
 

@@ -7,11 +7,12 @@ interruption changes what a network sees, and a resumed run goes on with the ver
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import cv2
 import numpy as np
@@ -19,10 +20,15 @@ import torch
 from torch import Tensor
 
 from litepose.codecs import Codec
+from litepose.codecs.ae_targets import AEPlan
 from litepose.poses import Sample
 from litepose.spec import InputSpec
+from litepose.training.packing import Packed, pack
+from litepose.training.points import AEPoints, draw_batch, gather
 
 BLOCK = 1000  # draws in which every source gets its exact share
+AHEAD = 2  # batches that each loader process prepares in advance
+CPU = torch.device("cpu")
 
 
 class Source(Protocol):
@@ -80,6 +86,7 @@ class TrainingSamples(torch.utils.data.Dataset[tuple[np.ndarray, Any]]):
     """The run's samples by their number: pictures (H, W, 3) uint8 BGR with the codec's targets.
 
     size_at: share of the run -> input size (w, h). total: samples in the whole run.
+    targets: who draws them: "worker" = the loader processes; "device" = the device, from the codec's plan.
     """
 
     def __init__(
@@ -92,10 +99,11 @@ class TrainingSamples(torch.utils.data.Dataset[tuple[np.ndarray, Any]]):
         samples_per_step: int,
         total: int,
         seed: int,
+        targets: Literal["worker", "device"] = "worker",
     ) -> None:
         self.sources = tuple(sources)
         self.plan = DrawPlan([len(source) for source in sources], weights, seed)
-        self.codec = codec
+        self.encode = codec.encode if targets == "worker" else codec.plan
         self.size_at = size_at
         self.samples_per_step = samples_per_step
         self.total = total
@@ -109,28 +117,36 @@ class TrainingSamples(torch.utils.data.Dataset[tuple[np.ndarray, Any]]):
         size = self.size_at(first_of_step / self.total)
         source, index = self.plan(n)
         sample = self.sources[source].draw(index, size, np.random.default_rng([self.seed, 2, n]))
-        return np.ascontiguousarray(sample.image), self.codec.encode(sample, size)
+        return np.ascontiguousarray(sample.image), self.encode(sample, size)
 
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """One step's pictures, (B, H, W, 3) uint8 BGR, and targets (the codec's dataclass, of tensors)."""
+    """One step's pictures, (B, H, W, 3) uint8 BGR, and targets (the codec's dataclass, of tensors) or their points."""
 
-    images: Tensor
+    images: Any
     targets: Any
 
-    def to(self, device: torch.device) -> Batch:
-        """Return the batch on `device`."""
-        return Batch(self.images.to(device), map_targets(lambda tensor: tensor.to(device), self.targets))
+    def drawn_targets(self) -> Any:
+        """Return the targets, where they were sent as points drawn now, on the device that holds them."""
+        return draw_batch(self.targets) if isinstance(self.targets, AEPoints) else self.targets
 
     def normalised(self, rule: InputSpec) -> Tensor:
         """Return the network's input, (B, 3, H, W) float32, computed where the pictures are."""
-        images = self.images.permute(0, 3, 1, 2).float()
+        images: Tensor = self.images.permute(0, 3, 1, 2).float()
         if rule.colour == "RGB":
             images = images.flip(1)
-        mean = torch.tensor(rule.mean, device=images.device).view(1, 3, 1, 1) * 255
-        std = torch.tensor(rule.std, device=images.device).view(1, 3, 1, 1) * 255
+        mean, std = _mean_and_std(rule, images.device)
         return (images - mean) / std
+
+
+@functools.lru_cache(maxsize=8)
+def _mean_and_std(rule: InputSpec, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return both in grey levels, (1, 3, 1, 1); kept, because a small copy to a GPU waits for all work there."""
+    with torch.inference_mode(False):
+        values = torch.tensor([rule.mean, rule.std]).view(2, 1, 3, 1, 1) * 255
+        mean, std = values.to(device)
+    return mean, std
 
 
 def batches(
@@ -142,10 +158,12 @@ def batches(
     workers: int,
     rank: int = 0,
     world: int = 1,
+    device: torch.device = CPU,
 ) -> Iterator[Batch]:
-    """Yield the batches of the steps from `first_step` up to, not including, `last_step`, in order.
+    """Yield the batches of the steps from `first_step` up to, not including, `last_step`, in order, on `device`.
 
-    Of the batch * world samples of a step, this process takes the ones of its rank.
+    Of the batch * world samples of a step, this process takes the ones of its rank. The loader processes live as long
+    as the iterator. Copies to a GPU come from pinned memory and do not wait for the work there.
     """
     first_samples = ((step * world + rank) * batch for step in range(first_step, last_step))
     steps = (list(range(first, first + batch)) for first in first_samples)  # one by one: a long run has a million
@@ -153,41 +171,39 @@ def batches(
         samples,
         batch_sampler=steps,
         num_workers=workers,
-        collate_fn=collate,
+        prefetch_factor=AHEAD if workers else None,
+        pin_memory=device.type == "cuda",
+        collate_fn=pack_batch,
         worker_init_fn=_prepare_worker,
         generator=torch.Generator(),  # its own, so that loading draws nothing from the global one
     )
-    yield from loader
+    for packed in loader:
+        yield packed.to(device).unpack()
 
 
-def collate(samples: Sequence[tuple[np.ndarray, Any]]) -> Batch:
-    """Stack samples of one size into a batch."""
+def collate(samples: Sequence[tuple[np.ndarray, Any]], *, device: torch.device = CPU) -> Batch:
+    """Stack samples of one size into a batch on `device`."""
+    batch: Batch = pack_batch(samples).to(device).unpack()
+    return batch
+
+
+def pack_batch(samples: Sequence[tuple[np.ndarray, Any]]) -> Packed:
+    """Stack samples of one size, pictures with their targets or plans, into the block of a `Batch`."""
     images, targets = zip(*samples, strict=True)
-    return Batch(torch.from_numpy(np.stack(images)), stack_targets(targets))
+    joined = gather(targets) if isinstance(targets[0], AEPlan) else stack_targets(targets)
+    return pack(Batch(list(images), joined))
 
 
 def stack_targets(targets: Sequence[Any]) -> Any:
-    """Return the codec's dataclass with every array, also inside tuples, stacked into a (B, ...) tensor."""
-    stacked: dict[str, Tensor | tuple[Tensor, ...]] = {}
+    """Return the codec's dataclass with a list of all samples' arrays for every array, also inside tuples."""
+    stacked: dict[str, Any] = {}
     for field in dataclasses.fields(targets[0]):
         values = [getattr(one, field.name) for one in targets]
         if isinstance(values[0], tuple):
-            stacked[field.name] = tuple(_stack(parts) for parts in zip(*values, strict=True))
+            stacked[field.name] = tuple(_alike(parts) for parts in zip(*values, strict=True))
         else:
-            stacked[field.name] = _stack(values)
+            stacked[field.name] = _alike(values)
     return type(targets[0])(**stacked)
-
-
-def map_targets(function: Callable[[Tensor], Tensor], targets: Any) -> Any:
-    """Return the codec's dataclass with `function` applied to every tensor."""
-    mapped: dict[str, Tensor | tuple[Tensor, ...]] = {}
-    for field in dataclasses.fields(targets):
-        value = getattr(targets, field.name)
-        if isinstance(value, tuple):
-            mapped[field.name] = tuple(function(tensor) for tensor in value)
-        else:
-            mapped[field.name] = function(value)
-    return type(targets)(**mapped)
 
 
 def steps_per_epoch(epoch_samples: int, sources: Sequence[Source], samples_per_step: int) -> int:
@@ -195,10 +211,10 @@ def steps_per_epoch(epoch_samples: int, sources: Sequence[Source], samples_per_s
     return max(1, math.ceil((epoch_samples or sum(len(source) for source in sources)) / samples_per_step))
 
 
-def _stack(arrays: Sequence[np.ndarray]) -> Tensor:
-    """Stack; a mask for all keypoints (1, h, w) is repeated beside one with a plane for each (K, h, w)."""
+def _alike(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Bring to one shape: a mask for all keypoints (1, h, w) is repeated beside one with a plane for each (K, h, w)."""
     shape = np.broadcast_shapes(*(array.shape for array in arrays))
-    return torch.from_numpy(np.stack([np.broadcast_to(array, shape) for array in arrays]))
+    return [np.broadcast_to(array, shape) for array in arrays]
 
 
 def _prepare_worker(worker: int) -> None:

@@ -73,7 +73,7 @@ class Run:
         run = self.recipe.run
         return batches(
             self.samples, first_step=self.state.step, last_step=self.total_steps,
-            batch=run.batch, workers=run.workers, rank=self.rank, world=self.world,
+            batch=run.batch, workers=run.workers, rank=self.rank, world=self.world, device=self.device,
         )  # fmt: skip
 
     def work(self, step: int) -> float:
@@ -170,7 +170,7 @@ def set_up(
     per_epoch = steps_per_epoch(recipe.run.epoch_samples, sources, samples_per_step)
     samples = TrainingSamples(
         sources, weights, codec=spec.codec, size_at=recipe.size_at, samples_per_step=samples_per_step,
-        total=recipe.run.epochs * per_epoch * samples_per_step, seed=recipe.run.seed,
+        total=recipe.run.epochs * per_epoch * samples_per_step, seed=recipe.run.seed, targets=recipe.run.targets,
     )  # fmt: skip
     return Run(recipe, folder, place, spec, loss, evaluate, samples, state, per_epoch, rank, world), notes
 
@@ -191,7 +191,7 @@ def update(run: Run, batch: Batch) -> dict[str, float] | None:
     if recipe.run.channels_last:
         images = images.contiguous(memory_format=torch.channels_last)
     with torch.autocast(run.device.type, torch.bfloat16, enabled=recipe.run.precision == "bf16"):
-        parts = run.loss(network(images), batch.targets)
+        parts = run.loss(network(images), batch.drawn_targets())
     parts["total"].backward()
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     norm = nn.utils.clip_grad_norm_(parameters, recipe.optim.clip_norm or math.inf)
@@ -214,7 +214,7 @@ def _go_on(run: Run, log: RunLog, stop: StopOnSignal) -> TrainingResult:
     metrics: Mapping[str, float] = {}
     saved_at, clock = time.monotonic(), _Clock(state.step)
     for batch in run.batches():
-        values = update(run, batch.to(run.device))
+        values = update(run, batch)
         state.step += 1
         _count(run, values)
         done = state.step == run.total_steps

@@ -17,9 +17,9 @@ from litepose.skeleton import load_skeleton
 from litepose.spec import PoseSpec
 from litepose.training.recipe import Recipe
 
-# What a resumed run may do differently: nothing of it changes what is learned (threads only change how sums round).
+# What a resumed run may do differently: nothing of it changes what is learned (threads and targets: how numbers round).
 FREE_TO_CHANGE = {
-    "run.workers", "run.threads", "run.log_steps", "run.checkpoint_minutes",
+    "run.workers", "run.targets", "run.threads", "run.log_steps", "run.checkpoint_minutes",
     "data.root", "data.validation.source", "data.validation.images",
 }  # fmt: skip
 

@@ -86,6 +86,6 @@ class Validation:
     def _loss(self, network: nn.Module, samples: list[Sample]) -> float:
         size = self.spec.input.size
         views = [warp_sample(sample, Warp.letterbox(sample.size, size)) for sample in samples]
-        batch = collate([(view.image, self.spec.codec.encode(view, size)) for view in views]).to(self.device)
+        batch = collate([(view.image, self.spec.codec.encode(view, size)) for view in views], device=self.device)
         with torch.inference_mode():
             return float(self.loss(network(batch.normalised(self.spec.input)), batch.targets)["total"])
