@@ -36,7 +36,7 @@ def samples(**options) -> TrainingSamples:
 
 
 def as_arrays(batch: Batch) -> list[np.ndarray]:
-    targets = batch.targets
+    targets = batch.drawn_targets()
     return [tensor.numpy() for tensor in (batch.images, *targets.heatmaps, *targets.masks, targets.tag_indices)]
 
 
@@ -92,10 +92,10 @@ def test_batches_are_the_same_with_any_number_of_workers():
 
 
 def test_points_are_drawn_to_the_targets_that_loader_processes_draw():
-    (drawn,) = batches(samples(), first_step=2, last_step=3, batch=4, workers=0)
+    (drawn,) = batches(samples(targets="worker"), first_step=2, last_step=3, batch=4, workers=0)
     (planned,) = batches(samples(targets="device"), first_step=2, last_step=3, batch=4, workers=1)
     assert torch.equal(drawn.images, planned.images)
-    wanted, found = drawn.targets, planned.drawn_targets()
+    wanted, found = drawn.drawn_targets(), planned.drawn_targets()
     assert torch.equal(wanted.tag_indices, found.tag_indices)
     for a, b in zip((*wanted.heatmaps, *wanted.masks), (*found.heatmaps, *found.masks), strict=True):
         torch.testing.assert_close(b, a, atol=1e-6, rtol=0)  # see test_training_points.py

@@ -86,7 +86,7 @@ class TrainingSamples(torch.utils.data.Dataset[tuple[np.ndarray, Any]]):
     """The run's samples by their number: pictures (H, W, 3) uint8 BGR with the codec's targets.
 
     size_at: share of the run -> input size (w, h). total: samples in the whole run.
-    targets: who draws them: "worker" = the loader processes; "device" = the device, from the codec's plan.
+    targets: who draws them: "worker" = the loader processes; "device" = the device that trains, from the codec's plan.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class TrainingSamples(torch.utils.data.Dataset[tuple[np.ndarray, Any]]):
         samples_per_step: int,
         total: int,
         seed: int,
-        targets: Literal["worker", "device"] = "worker",
+        targets: Literal["worker", "device"] = "device",
     ) -> None:
         self.sources = tuple(sources)
         self.plan = DrawPlan([len(source) for source in sources], weights, seed)
