@@ -16,6 +16,7 @@ from litepose.errors import CheckpointError, RecipeError, SettingError, SpecErro
 from litepose.skeleton import load_skeleton
 from litepose.spec import PoseSpec
 from litepose.training.recipe import Recipe
+from litepose.weights import checkpoint_of
 
 # What a resumed run may do differently: nothing of it changes what is learned (threads and targets: how numbers round).
 FREE_TO_CHANGE = {
@@ -60,9 +61,10 @@ def make_spec(recipe: Recipe, data: Sequence[str] = ()) -> PoseSpec:
 def load_matching(network: nn.Module, path: str | Path) -> list[str]:
     """Copy the weights of a checkpoint by name where their shape fits; return the names of the others.
 
-    Raises CheckpointError where nothing fits.
+    path: a .safetensors file or the name of a shipped model. Half precision widens to the network's own.
+    Raises ModelError, CheckpointError where nothing fits.
     """
-    state, _ = checkpoints.load(path)
+    state, _ = checkpoints.load(checkpoint_of(path))
     own = network.state_dict()
     fitting = {name: tensor for name, tensor in state.items() if name in own and own[name].shape == tensor.shape}
     if not any(name.endswith("weight") for name in fitting):
