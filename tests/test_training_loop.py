@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from coco_files import coco, person, write
 from tiny_recipe import NO_AUGMENTATION, tiny_recipe, written
 
 torch = pytest.importorskip("torch")
 
-from litepose import checkpoints, cli  # noqa: E402
-from litepose.errors import CheckpointError, SettingError, TrainingError  # noqa: E402
+from litepose import checkpoints, cli, weights  # noqa: E402
+from litepose.errors import CheckpointError, ModelError, SettingError, TrainingError  # noqa: E402
 from litepose.training import loop  # noqa: E402
 from litepose.training.recipe import Recipe  # noqa: E402
 from litepose.training.state import NAME, PREVIOUS, load_checkpoint  # noqa: E402
@@ -238,6 +239,37 @@ def test_weights_are_taken_over_where_they_fit(tmp_path):
     assert all(name in notes[1] for name in left_out)
 
 
+def test_a_shipped_model_is_a_start_by_its_name_where_its_checkpoint_lies_beside_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(weights, "FOLDER", tmp_path)
+    (tmp_path / "tiny.onnx").touch()
+    with pytest.raises(ModelError, match="without the checkpoint"):
+        loop.train(tiny_recipe(), tmp_path / "run", start_from="tiny")
+    state, spec = checkpoints.load(loop.train(tiny_recipe(run={"epochs": 1}), tmp_path / "donor").last)
+    halves = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    checkpoints.save(tmp_path / "tiny.safetensors", halves, spec)
+    assert (weights.names(), weights.path_of("tiny")) == (["tiny"], tmp_path / "tiny.onnx")
+    run, _ = loop.set_up(
+        tiny_recipe(), tmp_path / "run", resume=False, start_from="tiny", device="cpu", evaluate=None, rank=0, world=1
+    )
+    own = run.state.network.state_dict()
+    assert all(torch.equal(own[name], tensor.to(own[name].dtype)) for name, tensor in halves.items())
+    assert {own[name].dtype for name in state} <= {torch.float32, torch.int64}
+
+
+@pytest.mark.filterwarnings("ignore:.*picture left out")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_training_ends_with_the_names_of_pictures_that_could_not_be_read(tmp_path, capsys, workers):
+    write(tmp_path, coco(3, [person(n, n) for n in (1, 2, 3)]))
+    (tmp_path / "images" / "2.jpg").write_bytes(b"no picture")
+    entry = {"source": "people.json", "weight": 1}
+    recipe = tiny_recipe(data={"root": str(tmp_path), "train": [entry]}, run={"epochs": 1, "workers": workers})
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["train", str(written(recipe, tmp_path)), "-o", str(tmp_path / "run")])
+    assert not stopped.value.code
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "could not be read" in line)
+    assert line.startswith("Left out") and "people.json (ids 2)" in line
+
+
 def test_weights_of_another_kind_are_refused(tmp_path):
     path = tmp_path / "other.safetensors"
     _, spec = checkpoints.load(loop.train(tiny_recipe(run={"epochs": 1}), tmp_path / "donor").last)
@@ -270,6 +302,17 @@ def test_the_command_names_the_missing_folder_and_writes_nothing(tmp_path, capsy
     assert stopped.value.code == 2
     assert str(tmp_path / "absent" / "a.json") in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_file_named_by_data_that_does_not_exist_is_called_by_its_own_name(tmp_path, capsys):
+    recipe = tiny_recipe(data={"root": str(tmp_path / "absent")})
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(
+            ["train", str(written(recipe, tmp_path)), "--data", str(tmp_path / "a.json"), "-o", str(tmp_path / "r")]
+        )
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert str(tmp_path / "a.json") in said and "absent" not in said and "data.root" not in said
 
 
 def test_the_command_trains_on_synthetic_people_instead_and_says_where_the_weights_are(tmp_path, capsys):

@@ -9,6 +9,8 @@ import typer
 
 from litepose.commands.options import DeviceOption
 
+MAX_LISTED = 20  # unreadable pictures of a training set that are named
+
 
 def run(
     recipe: Annotated[str, typer.Argument(help="Name of a recipe of the package, or path of a .toml file.")],
@@ -22,7 +24,8 @@ def run(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Run folder. Default: runs/RECIPE.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run folder's checkpoint.")] = False,
     start_from: Annotated[
-        Path | None, typer.Option("--from", help="Take over the weights of this checkpoint where they fit.")
+        str | None,
+        typer.Option("--from", help="Take over the weights of this checkpoint or shipped model where they fit."),
     ] = None,
     device: DeviceOption = "cpu",
 ) -> None:
@@ -43,6 +46,13 @@ def run(
     result = train(resolved, folder, resume=resume, start_from=start_from, device=device, console=console)
     if not result.finished:
         console.print(f"Stopped after step {result.step}; go on with: --resume -o {folder}", highlight=False)
+    for source, ids in result.unreadable:
+        shown = ", ".join(str(one) for one in ids[:MAX_LISTED]) + (", ..." if len(ids) > MAX_LISTED else "")
+        console.print(
+            f"Left out, because they could not be read: {len(ids)} of {source} (ids {shown}). "
+            "`litepose data verify` says why.",
+            highlight=False, markup=False, soft_wrap=True,
+        )  # fmt: skip
     for name, path in (("Best", result.best), ("Last", result.last)):
         if path is not None:
             console.print(f"{name} weights: {path}", highlight=False, soft_wrap=True)

@@ -36,6 +36,9 @@ class Source(Protocol):
 
     name: str
 
+    @property
+    def unreadable(self) -> Sequence[int | str]: ...
+
     def __len__(self) -> int: ...
 
     def draw(self, index: int, size: tuple[int, int], rng: np.random.Generator) -> Sample: ...

@@ -39,6 +39,7 @@ class TrainingResult:
     """How a training ended.
 
     finished: False where a signal stopped it. best: None where nothing was evaluated. metrics: of the last evaluation.
+    unreadable: (training set, ids of its pictures that could not be read) where there are some.
     """
 
     finished: bool
@@ -46,6 +47,7 @@ class TrainingResult:
     last: Path
     best: Path | None
     metrics: Mapping[str, float] = field(default_factory=dict)
+    unreadable: tuple[tuple[str, tuple[int | str, ...]], ...] = ()
 
 
 @dataclass
@@ -231,7 +233,10 @@ def _go_on(run: Run, log: RunLog, stop: StopOnSignal) -> TrainingResult:
             break
     last = _keep(run, "last", metrics)
     best = run.folder / "best.safetensors"
-    return TrainingResult(state.step == run.total_steps, state.step, last, best if best.exists() else None, metrics)
+    broken = tuple((one.name, tuple(one.unreadable)) for one in run.samples.sources if one.unreadable)
+    return TrainingResult(
+        state.step == run.total_steps, state.step, last, best if best.exists() else None, metrics, broken
+    )
 
 
 def _count(run: Run, values: Mapping[str, float] | None) -> None:

@@ -36,6 +36,11 @@ class VariedDataset:
     def __len__(self) -> int:
         return len(self.dataset)
 
+    @property
+    def unreadable(self) -> list[int | str]:
+        """The ids of the pictures that could not be read so far."""
+        return list(getattr(self.dataset, "unreadable", ()))
+
     def draw(self, index: int, size: tuple[int, int], rng: np.random.Generator) -> Sample:
         """Return one variation of a sample in the frame of a (w, h) input."""
         sample = transforms.RandomWarp(size=size, **self._geometric)(self.dataset[index], rng)
@@ -94,12 +99,23 @@ def check_present(recipe: Recipe) -> None:
     missing = {_wanted(one, root) for one in sets if not is_synthetic(one.source) and not (root / one.source).exists()}
     if not missing:
         return
+    if not any(_below_root(one) for one in sets if not (root / one.source).exists()):
+        raise AnnotationError(
+            "The training data are missing. There is no:\n  "
+            + "\n  ".join(sorted(missing))
+            + "\nCheck the paths, or try "
+            "--data synthetic, which needs no files."
+        )
     where = "some of them are missing" if root.is_dir() else "there is no such folder"
     raise AnnotationError(
         f"The recipe trains on files under {root.absolute()}, and {where}. Put there:\n  "
         + "\n  ".join(sorted(missing))
         + "\nor name their folder with --set data.root=FOLDER, or try --data synthetic, which needs none."
     )
+
+
+def _below_root(entry: SetEntry) -> bool:
+    return not is_synthetic(entry.source) and not Path(entry.source).is_absolute()
 
 
 def _wanted(entry: SetEntry, root: Path) -> str:
