@@ -158,6 +158,13 @@ def test_models_lists_what_ships(tmp_path, monkeypatch, capsys):
     assert json.loads((tmp_path / "models.json").read_text())[0]["metrics"] == {"AP": 0.123}
 
 
+def test_an_installation_without_models_says_so_and_what_to_do(tmp_path, monkeypatch, photos, capsys):
+    monkeypatch.setattr(weights, "FOLDER", tmp_path)
+    assert call("predict", photos) == 2
+    said = capsys.readouterr().err
+    assert "No models ship" in said and "litepose train" in said and "Possible: nothing" not in said
+
+
 def test_a_shipped_model_is_called_by_its_name(tmp_path, monkeypatch, photos):
     monkeypatch.setattr(weights, "FOLDER", tmp_path)
     write_dot_model(tmp_path / "dots.onnx")
