@@ -143,7 +143,8 @@ class RunSection(_Section):
 
     epoch_samples: pictures in an epoch; 0 = as many as the sources hold together.
     workers: processes that prepare pictures; they change the speed, never the samples. threads: of torch; 0 = all.
-    targets: who draws them: "worker" = those processes, bit-equal to the codec; "device" = where the network is, quicker.
+    targets: who draws them: "worker" = those processes, bit-equal to the codec; "device" = where the network is,
+        quicker.
     evaluate_epochs: between evaluations; 0 = only at the end. bad_steps: that many non-finite steps in a row end it.
     """
 

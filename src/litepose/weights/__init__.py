@@ -51,8 +51,8 @@ def path_of(name_or_path: str | Path) -> Path:
         return path
     if not names():
         raise ModelError(
-            f"No model {str(name_or_path)!r}: neither shipped nor a file. No models ship with this installation; give the "
-            "path of an exported file or a checkpoint, which `litepose train` and `litepose export` make."
+            f"No model {str(name_or_path)!r}: neither shipped nor a file. No models ship with this installation; give "
+            "the path of an exported file or a checkpoint, which `litepose train` and `litepose export` make."
         )
     raise ModelError(
         f"No model {str(name_or_path)!r}: neither shipped nor a file. {nearest_name(str(name_or_path), names())} "
