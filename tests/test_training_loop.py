@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import math
 import os
 import signal
 import subprocess
@@ -20,11 +22,12 @@ torch = pytest.importorskip("torch")
 from litepose import checkpoints, cli, weights  # noqa: E402
 from litepose.errors import CheckpointError, ModelError, SettingError, TrainingError  # noqa: E402
 from litepose.training import loop  # noqa: E402
+from litepose.training.guard import GuardedSteps  # noqa: E402
 from litepose.training.recipe import Recipe  # noqa: E402
 from litepose.training.state import NAME, PREVIOUS, load_checkpoint  # noqa: E402
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
-TIMES = {"pictures_per_s"}
+TIMES = {"pictures_per_s", "data_wait"}
 
 
 @pytest.fixture(autouse=True)
@@ -189,6 +192,121 @@ def test_a_single_bad_step_is_survived_and_three_in_a_row_end_the_training(tmp_p
     broken_loss(monkeypatch, at_calls={1, 2, 3})
     with pytest.raises(TrainingError, match=r"3 steps in a row.*optim\.lr"):
         loop.train(tiny_recipe(), tmp_path / "ends")
+
+
+def guarded_runs(folder: Path, count: int) -> list[loop.Run]:
+    """Return equal runs whose optimizer is the fused one that a guard needs."""
+    runs = []
+    for _ in range(count):
+        run, _ = loop.set_up(
+            tiny_recipe(), folder, resume=False, start_from=None, device="cpu", evaluate=None, rank=0, world=1
+        )
+        for group in run.state.optimizer.param_groups:
+            group["fused"] = True
+        runs.append(run)
+    return runs
+
+
+def test_steps_that_nobody_waits_for_end_where_the_others_do(tmp_path, monkeypatch):
+    plain, guarded = guarded_runs(tmp_path, 2)
+    guarded.guard = GuardedSteps(guarded.state)
+    for batch in plain.batches():
+        for run in (plain, guarded):
+            loop._advance(run, batch)
+    loop._settle(guarded)
+    one, other = plain.state, guarded.state
+    assert_equal(dict(one.network.state_dict()), dict(other.network.state_dict()))
+    assert_equal(one.optimizer.state_dict(), other.optimizer.state_dict())
+    assert (one.step, one.sums, one.counted, one.skipped) == (other.step, other.sums, other.counted, other.skipped)
+    assert one.average.updates == other.average.updates == 6
+    for name, tensor in one.average.state.items():
+        # a + (b - a) w in three roundings instead of two
+        torch.testing.assert_close(other.average.state[name], tensor, atol=1e-6, rtol=1e-6)
+
+
+def test_a_bad_step_that_nobody_waits_for_changes_nothing_and_is_counted(tmp_path, monkeypatch):
+    broken_loss(monkeypatch, at_calls={1, 2})
+    (run,) = guarded_runs(tmp_path, 1)
+    run.guard = GuardedSteps(run.state)
+    for number, batch in enumerate(run.batches()):
+        before = copy.deepcopy((run.state.network.state_dict(), run.state.optimizer.state_dict()["state"]))
+        averages = copy.deepcopy(run.state.average.state)
+        loop._advance(run, batch)
+        after = (run.state.network.state_dict(), run.state.optimizer.state_dict()["state"])
+        if number in (1, 2):
+            assert_equal(before, after)
+            assert_equal(averages, run.state.average.state)
+        else:
+            moved = [name for name in before[0] if not torch.equal(before[0][name], after[0][name])]
+            assert any(name.endswith("running_mean") for name in moved) and any(n.endswith("weight") for n in moved)
+    assert run.guard.settle() == 2  # in a row
+    state = run.state
+    assert (state.skipped, state.counted, state.bad_steps, state.average.updates) == (2, 4, 0, 4)
+    assert all(math.isfinite(value) for value in state.take_means().values())
+    assert run.guard.settle() == 0
+    assert state.skipped == 2
+
+
+def test_a_whole_training_that_nobody_waits_for_logs_saves_resumes_and_ends_on_bad_numbers(tmp_path, monkeypatch):
+    make = loop.make_optimizer
+
+    def fused(network, optim):
+        optimizer = make(network, optim)
+        for group in optimizer.param_groups:
+            group["fused"] = True
+        return optimizer
+
+    usual = loop.set_up
+
+    def guarded(*args, **options):
+        run, notes = usual(*args, **options)
+        run.guard = GuardedSteps(run.state)
+        return run, notes
+
+    monkeypatch.setattr(loop, "make_optimizer", fused)
+    recipe = tiny_recipe(run={"log_steps": 2})
+    loop.train(recipe, tmp_path / "plain")
+    monkeypatch.setattr(loop, "set_up", guarded)
+    loop.train(recipe, tmp_path / "guarded")
+    assert records(tmp_path / "guarded") == records(tmp_path / "plain")
+    numbers = [load_checkpoint(tmp_path / name)["numbers"] for name in ("guarded", "plain")]
+    assert numbers[0] == numbers[1]
+
+    (tmp_path / "guarded" / NAME).unlink()  # the one after the first epoch is left
+    loop.train(recipe, tmp_path / "guarded", resume=True)
+    assert records(tmp_path / "guarded") == records(tmp_path / "plain")
+    broken_loss(monkeypatch, at_calls={1, 2, 3})
+    with pytest.raises(TrainingError, match=r"3 steps in a row.*optim\.lr"):
+        loop.train(recipe, tmp_path / "ends")
+
+
+def test_a_run_goes_on_with_the_optimizer_of_another_device(tmp_path):
+    fused, plain = guarded_runs(tmp_path, 2)
+    for group in plain.state.optimizer.param_groups:
+        group["fused"] = None
+    loop._advance(fused, next(iter(fused.batches())))
+    plain.state.from_checkpoint(fused.state.to_checkpoint())
+    assert all(group["fused"] is None for group in plain.state.optimizer.param_groups)
+    assert plain.state.optimizer.state_dict()["state"].keys() == fused.state.optimizer.state_dict()["state"].keys()
+
+
+def test_the_log_says_how_much_of_the_time_pictures_were_waited_for(tmp_path, monkeypatch):
+    slow = loop.batches
+
+    def delayed(*args, **options):
+        for batch in slow(*args, **options):
+            time.sleep(0.3)
+            yield batch
+
+    monkeypatch.setattr(loop, "batches", delayed)
+    monkeypatch.setattr(loop, "update", lambda run, batch: time.sleep(0.1))
+    loop.train(tiny_recipe(run={"bad_steps": 99}, optim={"ema_decay": 0.0}), tmp_path / "run")
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    shares = [line["data_wait"] for line in lines if line["kind"] == "train"]
+    assert len(shares) == 6
+    # 0.3 s of 0.4 s, and what drawing the pictures takes; checkpoints in between may make it less.
+    assert all(0 <= share <= 1 for share in shares)
+    assert 0.6 < sorted(shares)[3] < 1
 
 
 def test_the_best_weights_are_those_of_the_best_evaluation(tmp_path):

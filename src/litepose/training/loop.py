@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from litepose.errors import SettingError, TrainingError
 from litepose.losses import AELoss
 from litepose.spec import PoseSpec
 from litepose.training.data import Batch, TrainingSamples, batches, steps_per_epoch
+from litepose.training.guard import GuardedSteps
 from litepose.training.log import RunLog, describe
 from litepose.training.optim import AveragedWeights, learning_rate, make_optimizer, set_learning_rate
 from litepose.training.recipe import Recipe
@@ -52,7 +53,10 @@ class TrainingResult:
 
 @dataclass
 class Run:
-    """One training, set up: all that stays, and the state that changes."""
+    """One training, set up: all that stays, and the state that changes.
+
+    guard: what updates on a device that nobody waits for, or None.
+    """
 
     recipe: Recipe
     folder: Path
@@ -65,6 +69,7 @@ class Run:
     steps_per_epoch: int
     rank: int
     world: int
+    guard: GuardedSteps | None = None
 
     @property
     def total_steps(self) -> int:
@@ -153,6 +158,8 @@ def set_up(
 
     if recipe.run.threads:
         torch.set_num_threads(recipe.run.threads)
+    if place.type == "cuda":
+        _choose_kernels(recipe.run.precision == "bf16")
     torch.manual_seed(recipe.run.seed)
     network = checkpoints.build_network(spec)
     notes = [] if start_from is None or saved is not None else _taken_over(network, start_from)
@@ -174,7 +181,8 @@ def set_up(
         sources, weights, codec=spec.codec, size_at=recipe.size_at, samples_per_step=samples_per_step,
         total=recipe.run.epochs * per_epoch * samples_per_step, seed=recipe.run.seed, targets=recipe.run.targets,
     )  # fmt: skip
-    return Run(recipe, folder, place, spec, loss, evaluate, samples, state, per_epoch, rank, world), notes
+    guard = GuardedSteps(state) if place.type == "cuda" else None
+    return Run(recipe, folder, place, spec, loss, evaluate, samples, state, per_epoch, rank, world, guard), notes
 
 
 def update(run: Run, batch: Batch) -> dict[str, float] | None:
@@ -182,27 +190,14 @@ def update(run: Run, batch: Batch) -> dict[str, float] | None:
 
     After such a step weights, averages and BN statistics are what they were before it.
     """
-    state, recipe = run.state, run.recipe
-    network, optimizer = state.network, state.optimizer
-    rate = learning_rate(state.step, recipe.optim, steps_per_epoch=run.steps_per_epoch, total_steps=run.total_steps)
-    set_learning_rate(optimizer, rate)
+    network, optimizer = run.state.network, run.state.optimizer
     buffers = list(network.buffers())
     before = [buffer.clone() for buffer in buffers]
-
-    images = batch.normalised(run.spec.input)
-    if recipe.run.channels_last:
-        images = images.contiguous(memory_format=torch.channels_last)
-    with torch.autocast(run.device.type, torch.bfloat16, enabled=recipe.run.precision == "bf16"):
-        parts = run.loss(network(images), batch.drawn_targets())
-    parts["total"].backward()
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    norm = nn.utils.clip_grad_norm_(parameters, recipe.optim.clip_norm or math.inf)
-
-    values = _as_floats({**parts, "grad_norm": norm})
+    values = _as_floats(_differentiate(run, batch))
     finite = all(math.isfinite(value) for value in values.values())
     if finite:
         optimizer.step()
-        state.average.update(network)
+        run.state.average.update(network)
     else:
         for buffer, old in zip(buffers, before, strict=True):
             buffer.copy_(old)
@@ -210,26 +205,44 @@ def update(run: Run, batch: Batch) -> dict[str, float] | None:
     return values if finite else None
 
 
+def _differentiate(run: Run, batch: Batch) -> dict[str, Tensor]:
+    """Compute the step's gradient and set its learning rate; return the loss parts and "grad_norm"."""
+    state, recipe = run.state, run.recipe
+    rate = learning_rate(state.step, recipe.optim, steps_per_epoch=run.steps_per_epoch, total_steps=run.total_steps)
+    set_learning_rate(state.optimizer, rate)
+    images, targets = batch.normalised(run.spec.input), batch.drawn_targets()
+    if recipe.run.channels_last:
+        images = images.contiguous(memory_format=torch.channels_last)
+    with torch.autocast(run.device.type, torch.bfloat16, enabled=recipe.run.precision == "bf16"):
+        parts = run.loss(state.network(images), targets)
+    parts["total"].backward()
+    parameters = [parameter for group in state.optimizer.param_groups for parameter in group["params"]]
+    norm = nn.utils.clip_grad_norm_(parameters, recipe.optim.clip_norm or math.inf)
+    return {**parts, "grad_norm": norm}
+
+
 def _go_on(run: Run, log: RunLog, stop: StopOnSignal) -> TrainingResult:
     """Do the steps that are left, or those until a signal comes."""
     state, limits = run.state, run.recipe.run
     metrics: Mapping[str, float] = {}
     saved_at, clock = time.monotonic(), _Clock(state.step)
-    for batch in run.batches():
-        values = update(run, batch)
-        state.step += 1
-        _count(run, values)
+    for batch in clock.fed(run.batches()):
+        _advance(run, batch)
         done = state.step == run.total_steps
-        if state.step % limits.log_steps == 0 or done:
-            _log(run, log, clock)
         epoch, rest = divmod(state.step, run.steps_per_epoch)
+        log_due = state.step % limits.log_steps == 0 or done
+        save_due = rest == 0 or stop.asked or time.monotonic() - saved_at > 60 * limits.checkpoint_minutes
+        if log_due or save_due:
+            _settle(run)
+        if log_due:
+            _log(run, log, clock)
         if rest == 0 and (done or (limits.evaluate_epochs and epoch % limits.evaluate_epochs == 0)):
             metrics = _judge(run, log)
             clock.restart()
-        if rest == 0 or stop.asked or time.monotonic() - saved_at > 60 * limits.checkpoint_minutes:
+        if save_due:
             save_checkpoint(run.folder, state, run.recipe.to_toml())
             saved_at = time.monotonic()
-        if stop.asked and not done:
+        if stop.asked and save_due and not done:
             break
     last = _keep(run, "last", metrics)
     best = run.folder / "best.safetensors"
@@ -237,6 +250,24 @@ def _go_on(run: Run, log: RunLog, stop: StopOnSignal) -> TrainingResult:
     return TrainingResult(
         state.step == run.total_steps, state.step, last, best if best.exists() else None, metrics, broken
     )
+
+
+def _advance(run: Run, batch: Batch) -> None:
+    """Do one step and count it. Raises TrainingError after too many bad ones; with a guard `_settle` does that."""
+    if run.guard is None:
+        values = update(run, batch)
+        run.state.step += 1
+        _count(run, values)
+        return
+    run.guard.remember()
+    run.guard.apply(_differentiate(run, batch))
+    run.state.step += 1
+
+
+def _settle(run: Run) -> None:
+    """Bring the guard's numbers, where there is one, into the state. Raises TrainingError."""
+    if run.guard is not None and run.guard.settle() >= run.recipe.run.bad_steps:
+        raise _diverged(run)
 
 
 def _count(run: Run, values: Mapping[str, float] | None) -> None:
@@ -249,10 +280,15 @@ def _count(run: Run, values: Mapping[str, float] | None) -> None:
     state.bad_steps += 1
     state.skipped += 1
     if state.bad_steps >= limit:
-        raise TrainingError(
-            f"The loss or its gradient was not finite in {limit} steps in a row, the last being step {state.step}. "
-            f"The weights before them are in {run.folder}. Lower optim.lr, set optim.clip_norm, or train in fp32."
-        )
+        raise _diverged(run)
+
+
+def _diverged(run: Run) -> TrainingError:
+    return TrainingError(
+        f"The loss or its gradient was not finite in {run.recipe.run.bad_steps} steps in a row, the last being step "
+        f"{run.state.step}. The weights before them are in {run.folder}. Lower optim.lr, set optim.clip_norm, or train "
+        "in fp32."
+    )
 
 
 def _log(run: Run, log: RunLog, clock: _Clock) -> None:
@@ -261,10 +297,13 @@ def _log(run: Run, log: RunLog, clock: _Clock) -> None:
     means = state.take_means()
     rate = learning_rate(state.step - 1, recipe.optim, steps_per_epoch=run.steps_per_epoch, total_steps=run.total_steps)
     seen = state.step * recipe.run.batch * run.world
-    speed = clock.steps_per_second(state.step) * recipe.run.batch * run.world
+    steps_per_second, data_wait = clock.read(state.step)
+    speed = steps_per_second * recipe.run.batch * run.world
     size = recipe.size_at((state.step - 1) / run.total_steps)
     record = {"epoch": state.step / run.steps_per_epoch, "samples": seen, "lr": rate, "size": list(size), **means}
-    log.record("train", state.step, {**record, "skipped": state.skipped, "pictures_per_s": speed})
+    log.record(
+        "train", state.step, {**record, "skipped": state.skipped, "pictures_per_s": speed, "data_wait": data_wait}
+    )
     shown = {name: value for name, value in means.items() if name != "grad_norm"}
     log.progress(
         run.work(state.step), f"step {state.step}/{run.total_steps}  {describe(shown)}  {speed:.1f} pictures/s"
@@ -296,7 +335,7 @@ def _keep(run: Run, name: str, metrics: Mapping[str, float]) -> Path:
 
 
 class _Clock:
-    """Steps per second since the last question."""
+    """How fast the steps since the last question were, and what share of the time was spent waiting for pictures."""
 
     def __init__(self, step: int) -> None:
         self.step = step
@@ -304,13 +343,30 @@ class _Clock:
 
     def restart(self) -> None:
         """Leave the time until now (an evaluation) out."""
-        self.time = time.monotonic()
+        self.time, self.waited = time.monotonic(), 0.0
 
-    def steps_per_second(self, step: int) -> float:
-        now = time.monotonic()
-        speed = (step - self.step) / max(now - self.time, 1e-9)
-        self.step, self.time = step, now
-        return speed
+    def fed(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """Yield the batches, counting the time that each was waited for."""
+        asked = time.monotonic()
+        for batch in batches:
+            self.waited += time.monotonic() - asked
+            yield batch
+            asked = time.monotonic()
+
+    def read(self, step: int) -> tuple[float, float]:
+        """Return steps per second and the share of waiting, and begin anew."""
+        passed = max(time.monotonic() - self.time, 1e-9)
+        speed, share = (step - self.step) / passed, self.waited / passed
+        self.step = step
+        self.restart()
+        return speed, share
+
+
+def _choose_kernels(reduced: bool) -> None:
+    """Let a GPU look for its fastest convolutions; reduced: also with fewer bits in what stays float32."""
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.allow_tf32 = reduced
+    torch.set_float32_matmul_precision("high" if reduced else "highest")
 
 
 def _as_floats(values: Mapping[str, Tensor]) -> dict[str, float]:

@@ -23,7 +23,9 @@ def make_optimizer(network: nn.Module, optim: OptimSection) -> torch.optim.Optim
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
     kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-    return kinds[optim.name]([group for group in groups if group["params"]], lr=optim.lr)
+    # On a GPU one kernel for all weights, which can also leave out a step (see guard.py).
+    fused = True if trained[0].is_cuda else None
+    return kinds[optim.name]([group for group in groups if group["params"]], lr=optim.lr, fused=fused)
 
 
 def learning_rate(step: int, optim: OptimSection, *, steps_per_epoch: int, total_steps: int) -> float:
@@ -64,15 +66,39 @@ class AveragedWeights:
         """Take in the network's present state."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates)) if self.decay else 0.0
         self.updates += 1
+        averages, values = self._pairs(network)
+        torch._foreach_lerp_(averages, values, 1 - decay)
+
+    @torch.no_grad()
+    def update_if(self, network: nn.Module, good: Tensor, updates: Tensor) -> None:
+        """Take in the state where `good`, a bool on the device, without asking the device for it.
+
+        updates: how many there were, as a tensor on the device; `self.updates` is the caller's to bring up to date. The
+        state of a step that was not good is that of the step before.
+        """
+        averages, values = self._pairs(network)
+        if not self.decay:
+            torch._foreach_copy_(averages, values)
+            return
+        decay = ((1 + updates) / (10 + updates)).clamp(max=self.decay)
+        differences = torch._foreach_sub(values, averages)
+        torch._foreach_mul_(differences, torch.where(good, 1 - decay, 0.0).float())
+        torch._foreach_add_(averages, differences)
+
+    def _pairs(self, network: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+        """Copy the integers; return the averages and the network's values of everything else."""
         averages: list[Tensor] = []
         values: list[Tensor] = []
+        whole: list[tuple[Tensor, Tensor]] = []
         for name, tensor in network.state_dict().items():
             if tensor.is_floating_point():
                 averages.append(self.state[name])
                 values.append(tensor)
             else:
-                self.state[name].copy_(tensor)
-        torch._foreach_lerp_(averages, values, 1 - decay)
+                whole.append((self.state[name], tensor))
+        if whole:
+            torch._foreach_copy_([average for average, _ in whole], [value for _, value in whole])
+        return averages, values
 
     def to_checkpoint(self) -> dict[str, object]:
         """Return what `from_checkpoint` needs."""

@@ -68,6 +68,8 @@ class TrainingState:
     def from_checkpoint(self, saved: Mapping[str, Any]) -> None:
         """Go on where `to_checkpoint` was called."""
         self.network.load_state_dict(saved["network"])
+        for group, own in zip(saved["optimizer"]["param_groups"], self.optimizer.param_groups, strict=True):
+            group["fused"] = own["fused"]  # belongs to the device, which may be another one now
         self.optimizer.load_state_dict(saved["optimizer"])
         self.average.from_checkpoint(saved["average"])
         for name in _NUMBERS:
