@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -65,6 +67,15 @@ def test_the_file_says_what_it_is(tiny, tmp_path):
     assert inside.provenance["weights_sha256"] == weights_sha256(network)
     assert inside.provenance["cost"]["params"] == sum(one.numel() for one in network.parameters())
     assert inside.provenance["cost"]["macs"] > 0 and inside.provenance["cost"]["size"] == [96, 64]
+
+
+def test_the_file_holds_no_path_of_the_machine(tiny, tmp_path):
+    network, spec = tiny
+    old = spec.with_provenance(recipe={"data": {"train": [{"source": "/home/ann/set/people.json"}]}})
+    content = export_onnx(network, old, tmp_path / "tiny.onnx").path.read_bytes()
+    assert b"set/people.json" in content
+    for private in ("/home/ann", str(tmp_path), str(Path(export.__file__).parents[2]), sys.prefix):
+        assert private.encode() not in content
 
 
 def test_half_weights_halve_the_file_and_stay_near(tiny, tmp_path):

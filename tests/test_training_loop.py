@@ -388,6 +388,23 @@ def test_a_training_ends_with_the_names_of_pictures_that_could_not_be_read(tmp_p
     assert line.startswith("Left out") and "people.json (ids 2)" in line
 
 
+def test_weights_name_their_data_without_saying_where_they_lie_on_the_machine(tmp_path):
+    deep = tmp_path / "private" / "set"
+    deep.mkdir(parents=True)
+    file = write(deep, coco(2, [person(1, 1), person(2, 2)]))
+    recipe = tiny_recipe(
+        data={"root": str(tmp_path), "validation": {"source": str(file), "images": str(deep / "images")}},
+        run={"epochs": 1, "epoch_samples": 2},
+    ).with_data([str(file)])
+    spec = checkpoints.load(loop.train(recipe, tmp_path / "run").last)[1]
+    assert "private" not in spec.to_json() and str(tmp_path.parent) not in spec.to_json()
+    assert spec.provenance["data"] == [f"set/{file.name}"]
+    data = spec.provenance["recipe"]["data"]
+    assert (data["root"], data["validation"]["images"]) == (tmp_path.name, "set/images")
+    assert data["train"][0]["source"] == data["validation"]["source"] == f"set/{file.name}"
+    assert str(file) in (tmp_path / "run" / "recipe.toml").read_text()  # --resume needs it
+
+
 def test_weights_of_another_kind_are_refused(tmp_path):
     path = tmp_path / "other.safetensors"
     _, spec = checkpoints.load(loop.train(tiny_recipe(run={"epochs": 1}), tmp_path / "donor").last)

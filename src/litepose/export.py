@@ -22,7 +22,7 @@ from torch import nn
 
 from litepose.counting import count
 from litepose.errors import ExportError, MissingPackageError, SettingError
-from litepose.files import replacing
+from litepose.files import replacing, without_folders
 from litepose.geometry import check_input_size
 from litepose.models.layers import fuse_batchnorm
 from litepose.predictor import normalise
@@ -164,7 +164,10 @@ def _exported_spec(network: nn.Module, spec: PoseSpec, size: tuple[int, int]) ->
         "macs_reference": counts.macs_reference,
     }
     sized = dataclasses.replace(spec, input=dataclasses.replace(spec.input, size=size))
-    return sized.with_provenance(cost=cost, weights_sha256=weights_sha256(network))
+    facts = {"cost": cost, "weights_sha256": weights_sha256(network)}
+    if "recipe" in spec.provenance:  # older checkpoints say where the data lay on their machine
+        facts["recipe"] = without_folders(spec.provenance["recipe"])
+    return sized.with_provenance(**facts)
 
 
 def _trace(

@@ -1,11 +1,15 @@
-"""Writing files so that nothing half-written is ever seen: a temporary name in the same folder, then a rename."""
+"""Writing files so that nothing half-written is ever seen: a temporary name in the same folder, then a rename.
+
+And what files are called where others read it: `short_name`, `without_folders`.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,3 +58,26 @@ def write_json(path: str | Path, content: Any, *, indent: int | None = None) -> 
 def write_report(path: str | Path, content: Any) -> None:
     """Write what a command reports under --json: JSON that people read too."""
     write_json(path, content, indent=2)
+
+
+def short_name(path: str | Path) -> str:
+    """Return a file's or folder's name with that of the folder it is in, as far as the path says: "val/people.json".
+
+    What model files and reports call data: nothing of the machine's other folders is in it.
+    """
+    parts = [part for part in re.split(r"[/\\]", str(path)) if part not in ("", ".", "..") and not part.endswith(":")]
+    return "/".join(parts[-2:])
+
+
+def without_folders(value: Any) -> Any:
+    """Return plain JSON values with every path in their texts cut down to its `short_name`.
+
+    A text may hold options with paths, as "synthetic:seed=3,poses=FILE" does.
+    """
+    if isinstance(value, Mapping):
+        return {key: without_folders(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_folders(one) for one in value]
+    if not isinstance(value, str) or not re.search(r"[/\\]", value):
+        return value
+    return re.sub(r"[^,=]*[/\\][^,=]*", lambda match: short_name(match[0]), value)

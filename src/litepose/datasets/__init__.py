@@ -15,6 +15,7 @@ from typing import Any
 
 from litepose.datasets.base import Dataset, Remapped, SkipUnreadable, remap
 from litepose.errors import AnnotationError
+from litepose.files import short_name
 from litepose.skeleton import Skeleton, load_skeleton
 
 __all__ = ["Dataset", "Remapped", "SkipUnreadable", "is_synthetic", "open_dataset", "read_annotations", "remap"]
@@ -53,7 +54,7 @@ def open_dataset(
     data = read_annotations(path)
     dataset = _format_of(data).open_parsed(
         data,
-        name=f"{path.parent.name}/{path.name}",
+        name=short_name(path),
         images=images if images is not None else default_images(path),
         skeleton=wanted,
         other_people=other_people,

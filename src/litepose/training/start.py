@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from litepose import __version__, checkpoints, models
+from litepose import __version__, checkpoints, files, models
 from litepose.codecs import codec_from_json
 from litepose.errors import CheckpointError, RecipeError, SettingError, SpecError
 from litepose.skeleton import load_skeleton
@@ -48,14 +48,20 @@ def make_spec(recipe: Recipe, data: Sequence[str] = ()) -> PoseSpec:
             f"The recipe's [loss] heatmap_factors has {len(recipe.loss.heatmap_factors)} numbers; {model.name} has "
             f"{len(spec.outputs)} outputs. Give one factor for each output."
         )
-    settings = recipe.model_dump(mode="json", exclude_none=True)
     return spec.with_provenance(
         source="trained",
         litepose_version=__version__,
         torch_version=torch.__version__,
         data=list(data),
-        recipe=settings,
+        recipe=_public(recipe),
     )
+
+
+def _public(recipe: Recipe) -> dict[str, Any]:
+    """Return the recipe as plain values that name data without saying where they lie on this machine."""
+    settings: dict[str, Any] = files.without_folders(recipe.model_dump(mode="json", exclude_none=True))
+    settings["data"]["root"] = settings["data"]["root"].rsplit("/", 1)[-1]
+    return settings
 
 
 def load_matching(network: nn.Module, path: str | Path) -> list[str]:
