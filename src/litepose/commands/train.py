@@ -56,3 +56,5 @@ def run(
     for name, path in (("Best", result.best), ("Last", result.last)):
         if path is not None:
             console.print(f"{name} weights: {path}", highlight=False, soft_wrap=True)
+    if result.stopped_by is not None:
+        raise typer.Exit(128 + result.stopped_by)  # as shells say it: 130 after Ctrl-C, 143 after SIGTERM

@@ -41,6 +41,7 @@ class TrainingResult:
 
     finished: False where a signal stopped it. best: None where nothing was evaluated. metrics: of the last evaluation.
     unreadable: (training set, ids of its pictures that could not be read) where there are some.
+    stopped_by: the number of the signal, where one did.
     """
 
     finished: bool
@@ -49,6 +50,7 @@ class TrainingResult:
     best: Path | None
     metrics: Mapping[str, float] = field(default_factory=dict)
     unreadable: tuple[tuple[str, tuple[int | str, ...]], ...] = ()
+    stopped_by: int | None = None
 
 
 @dataclass
@@ -247,9 +249,9 @@ def _go_on(run: Run, log: RunLog, stop: StopOnSignal) -> TrainingResult:
     last = _keep(run, "last", metrics)
     best = run.folder / "best.safetensors"
     broken = tuple((one.name, tuple(one.unreadable)) for one in run.samples.sources if one.unreadable)
-    return TrainingResult(
-        state.step == run.total_steps, state.step, last, best if best.exists() else None, metrics, broken
-    )
+    done = state.step == run.total_steps
+    kept_best = best if best.exists() else None
+    return TrainingResult(done, state.step, last, kept_best, metrics, broken, None if done else stop.number)
 
 
 def _advance(run: Run, batch: Batch) -> None:

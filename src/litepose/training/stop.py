@@ -15,6 +15,7 @@ class StopOnSignal:
 
     def __init__(self) -> None:
         self.asked = False
+        self.number: int | None = None  # of the signal
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> StopOnSignal:
@@ -28,7 +29,7 @@ class StopOnSignal:
         self._restore()
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
+        self.asked, self.number = True, number
         self._restore()
 
     def _restore(self) -> None:
