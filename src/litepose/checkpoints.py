@@ -174,11 +174,25 @@ def import_official(
     renamed = [importing.rename(state, family.OFFICIAL_KEYS, source=source) for state in candidates]
     best = max(renamed, key=lambda state: sum(tensor.shape == shapes.get(name) for name, tensor in state.items()))
     load_state(network, best, source=f"{path} as {model} with {skeleton.num_keypoints} keypoints")
+    _check_finite(best, source=str(path))
     colour = "RGB" if source == "mmpose" else family.DEFAULT.official_colour
     spec = _with_colour(spec, colour).with_provenance(
         source=source, colour=colour, imported_from=path.name, imported_sha256=_sha256(path)
     )
     return network.eval(), spec
+
+
+def _check_finite(state: Mapping[str, Tensor], *, source: str) -> None:
+    broken = [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise CheckpointError(
+            f"{source}: {len(broken)} of {len(state)} tensors hold NaN or infinite numbers: {_shown(broken)}. Such "
+            "weights find nobody. Get the file again, or take an earlier checkpoint of that training."
+        )
+
+
+def _shown(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN_NAMES]) + (", ..." if len(names) > SHOWN_NAMES else "")
 
 
 def _codec_with(name: str, settings: Mapping[str, Any]) -> Codec:
@@ -226,7 +240,7 @@ def _with_colour(spec: PoseSpec, colour: str) -> PoseSpec:
 
 def _difference(source: str, total: int, missing: list[str], unexpected: list[str], misshapen: list[str]) -> str:
     parts = [
-        f"{len(names)} {what}: {', '.join(names[:SHOWN_NAMES])}{', ...' if len(names) > SHOWN_NAMES else ''}"
+        f"{len(names)} {what}: {_shown(names)}"
         for what, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", misshapen))
         if names
     ]
