@@ -9,6 +9,9 @@ import litepose
 from litepose import images
 from litepose.writers import PictureResult, write_results
 
+if len(sys.argv) < 2:
+    print("usage: python batch_folder.py FOLDER [MODEL]", file=sys.stderr)
+    sys.exit(2)
 folder = sys.argv[1]
 model = sys.argv[2] if len(sys.argv) > 2 else "litepose_xs"
 

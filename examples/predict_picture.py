@@ -5,6 +5,9 @@ import sys
 import litepose
 from litepose import drawing, images
 
+if len(sys.argv) < 2:
+    print("usage: python predict_picture.py PHOTO [MODEL]", file=sys.stderr)
+    sys.exit(2)
 photo = sys.argv[1]
 model = sys.argv[2] if len(sys.argv) > 2 else "litepose_xs"
 

@@ -5,6 +5,9 @@ import sys
 import litepose
 from litepose import drawing, images
 
+if len(sys.argv) < 3:
+    print("usage: python show_heatmap.py PHOTO KEYPOINT [MODEL]", file=sys.stderr)
+    sys.exit(2)
 photo, keypoint = sys.argv[1:3]
 model = sys.argv[3] if len(sys.argv) > 3 else "litepose_xs"
 

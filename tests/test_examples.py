@@ -44,3 +44,12 @@ def test_an_example_does_what_it_says(script, tmp_path):
     assert printed in done.stdout
     assert (tmp_path / left).stat().st_size > 0
     assert 12 <= len((EXAMPLES / script).read_text().splitlines()) <= 40
+
+
+@pytest.mark.parametrize("script", sorted({*CALLS} - {"synthetic_scene.py"}))  # which needs no arguments
+def test_an_example_without_arguments_says_how_it_is_called(script, tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(Path(litepose.__file__).parents[1])}
+    command = [sys.executable, str(EXAMPLES / script)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"usage: python {script} ") and len(done.stderr.splitlines()) == 1
