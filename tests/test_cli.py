@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 
 import litepose
+from coco_files import coco, write
 from litepose import cli
 from litepose.errors import SettingError
 
@@ -106,3 +108,15 @@ def test_another_missing_module_is_not_explained_away(monkeypatch):
     monkeypatch.setattr(cli, "build_app", broken)
     with pytest.raises(ModuleNotFoundError, match="numpi"):
         cli.main([])
+
+
+def test_a_warning_of_ours_is_one_line_and_said_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(write(tmp_path, coco(1, [])).parent)
+    before = warnings.showwarning
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        with pytest.raises(SystemExit) as stop:
+            cli.main(["data", "pack", "people.json", "people.json", "--images", "images", "-o", "packed"])
+    assert not stop.value.code and warnings.showwarning is before
+    said = [line for line in capsys.readouterr().err.splitlines() if "people.json" in line]
+    assert said == ["litepose: warning: people.json: no person has keypoints; all its pictures serve as negatives."]

@@ -6,9 +6,14 @@ nothing heavy at its top and calls one public function. Errors of the user come 
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import pkgutil
 import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -50,13 +55,33 @@ def verbs() -> list[str]:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; exit code 2 and one message for a user's mistake, 130 for Ctrl-C."""
     try:
-        _run(arguments)
+        with _plain_warnings():
+            _run(arguments)
     except LiteposeError as error:
         print(f"litepose: {error}", file=sys.stderr)
         raise SystemExit(2) from error
     except KeyboardInterrupt as error:
         print("litepose: interrupted", file=sys.stderr)
         raise SystemExit(130) from error
+
+
+@contextlib.contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Print the package's own warnings as a line each, once; those of others come out as Python prints them."""
+    before, said = warnings.showwarning, set()
+
+    def show(message: Warning | str, category: type[Warning], filename: str, *rest: Any, **more: Any) -> None:
+        if category is not UserWarning or not Path(filename).is_relative_to(Path(__file__).parent):
+            before(message, category, filename, *rest, **more)
+        elif str(message) not in said:
+            said.add(str(message))
+            print(f"litepose: warning: {message}", file=sys.stderr)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
 
 
 def _run(arguments: list[str] | None) -> None:
