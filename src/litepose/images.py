@@ -60,7 +60,7 @@ def find(sources: Iterable[str | Path], *, recursive: bool = False) -> list[Path
         path = Path(source)
         if path.is_dir():
             found = _in_folder(path, recursive)
-        elif path.is_file():
+        elif path.is_file() or path.is_symlink():
             found = [path]
         elif re.search(r"[*?\[]", str(source)):
             found = _matches(str(source))
@@ -101,6 +101,10 @@ def _load(source: str | Path | bytes) -> tuple[str, bytes]:
     try:
         return str(path), path.read_bytes()
     except FileNotFoundError as error:
+        if path.is_symlink():
+            raise PictureError(
+                f"{path} is a link to {path.readlink()}, which is not there. Mend or remove it."
+            ) from error
         raise PictureError(f"There is no file {path}.{_similar_file(path)}") from error
     except OSError as error:
         raise PictureError(f"{path} cannot be read: {error.strerror}. Check its permissions.") from error
@@ -176,7 +180,9 @@ def _matches(pattern: str) -> list[Path]:
 
 
 def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    named_so = path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    # A link to nothing is found too, so that whoever reads it hears of it.
+    return named_so and (path.is_file() or (path.is_symlink() and not path.exists()))
 
 
 def _natural(path: Path) -> list[tuple[int, int, str]]:
