@@ -159,3 +159,11 @@ def test_published_macs_come_out_of_the_reference_rule():
                 network = models.build(name, num_keypoints=num_keypoints)
             counted = count(network, DEFAULT.sizes[name]).macs_reference
             assert counted == pytest.approx(figures["macs"], rel=0.01), (name, num_keypoints)
+
+
+def test_info_prints_provenance_as_lines_and_keeps_the_whole_in_its_json():
+    from litepose.commands.info import _readable
+
+    assert _readable({"AP": 0.123456, "AR": None}) == "AP 0.1235, AR -"
+    assert _readable(["val/people.json", "synthetic-3"]) == "val/people.json, synthetic-3"
+    assert _readable({"run": {"epochs": 3}}) == "(see --json)"

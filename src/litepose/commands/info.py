@@ -135,12 +135,24 @@ def _print(info: Info, *, layers: bool) -> None:
         table.add_row("MACs, published", f"{_whole(report['macs_published'])}  (at the variant's own input size)")
     for what, facts in (("published", report["published"]), ("provenance", report["provenance"])):
         for key, value in facts.items():
-            table.add_row(f"{what}: {key}", str(value))
+            table.add_row(f"{what}: {key}", _readable(value))
     console = Console()
     console.print(table)
     if layers and info.counts:
         wide = Console(width=max(console.width, LAYER_TABLE_WIDTH))  # narrow terminals wrap it, nothing is cut
         wide.print(_layer_table(info.counts.layers))
+
+
+def _readable(value: Any) -> str:
+    """Return a plain JSON value as a line; what is nested deeper than a line can show is left to --json."""
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if any(isinstance(part, dict | list) for part in parts):
+        return "(see --json)"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_readable(part)}" for key, part in value.items()) or "-"
+    if isinstance(value, list):
+        return ", ".join(map(_readable, value)) or "-"
+    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _layer_table(layers: tuple[LayerCount, ...]) -> Any:
