@@ -60,6 +60,19 @@ def test_predict_with_json_alone_draws_nothing(model, photos, tmp_path, monkeypa
     assert sorted(path.name for path in (tmp_path / "p").iterdir()) == ["one_keypoints.json", "two_keypoints.json"]
 
 
+def test_predict_counts_one_picture_and_names_the_folder_of_openpose_files(model, photos, tmp_path, capsys):
+    folder = tmp_path / "p"
+    assert call("predict", photos / "one.png", "-m", model, "--json", folder, "--format", "openpose") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"1 person in 1 picture -> {folder}/"
+
+
+def test_predict_lists_a_link_to_nothing_in_a_folder_as_broken(model, photos, tmp_path, capsys):
+    (photos / "gone.jpg").symlink_to("nowhere.jpg")
+    assert call("predict", photos, "-m", model, "--json", tmp_path / "r.json") == 2
+    said = capsys.readouterr().err
+    assert "1 of 3 pictures" in said and "gone.jpg is a link to nowhere.jpg, which is not there" in said
+
+
 def test_predict_goes_on_past_broken_files_and_exits_with_two(model, photos, tmp_path, capsys):
     (photos / "bad.jpg").write_bytes(b"no picture")
     report = tmp_path / "r.json"
@@ -83,6 +96,10 @@ def test_predict_goes_on_past_broken_files_and_exits_with_two(model, photos, tmp
         (["PHOTOS", "--json", "PHOTOS/one.png"], "overwrite"),
         (["PHOTOS", "--json", "PHOTOS"], "is a folder"),
         (["PHOTOS", "--json", "PHOTOS/one.png", "--format", "openpose"], "is a file"),
+        (["PHOTOS", "--json", "PHOTOS/one.png/people.json"], "Choose another place"),
+        (["PHOTOS", "-o", "PHOTOS/one.png/drawn"], "Choose another place"),
+        (["PHOTOS", "--min-score", "nan"], "--min-score wants a number from 0 to 1; found nan"),
+        (["PHOTOS", "--min-score", "1.5"], "found 1.5"),
         (["PHOTOS", "--device", "abacus"], "abacus"),
         (["PHOTOS", "--runtime", "torch"], ".safetensors"),
         (["PHOTOS", "-m", "litepose_xxl"], "neither shipped nor a file"),
@@ -96,7 +113,8 @@ def test_a_mistake_is_one_message_and_leaves_nothing_behind(
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     given = [argument.replace("PHOTOS", str(photos)) for argument in arguments]
     assert call("predict", *given, *([] if "-m" in given else ["-m", model])) == 2
-    error = capsys.readouterr().err
+    printed, error = capsys.readouterr()
+    assert "one.png: " not in printed  # it is said before any picture is read
     assert error.startswith("litepose: ") and word in error and "Traceback" not in error
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 

@@ -77,7 +77,7 @@ def test_an_unreadable_picture_is_named_after_the_report_and_the_exit_code_is_tw
     assert report["settings"]["unreadable"][0]["id"] == 3
     captured = capsys.readouterr()
     assert "4 people in 2 pictures" in captured.out
-    assert "1 pictures could not be read" in captured.err
+    assert "1 picture could not be read" in captured.err
     assert "3.png" in captured.err
 
 

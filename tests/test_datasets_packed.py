@@ -163,7 +163,7 @@ def run(*arguments):
 def test_the_pack_command_says_what_it_wrote(tmp_path, capsys):
     path = made.write(tmp_path, made.coco(2))
     assert run("data", "pack", path, "-o", tmp_path / "packed", "--short-side", 64) == 0
-    assert "2 pictures with 1 people in 1 shards" in capsys.readouterr().out
+    assert "2 pictures with 1 person in 1 shard," in capsys.readouterr().out
     assert open_dataset(tmp_path / "packed")[0].size == (70, 64)
 
 

@@ -39,6 +39,23 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def check_writable(path: str | Path) -> None:
+    """Raise SettingError where no file `path` could be written; known before the work that it is for.
+
+    A file is made and removed again in its folder or, where that is still to be made, in the nearest one above.
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            raise SettingError(f"Cannot write {path}: it is a folder. Name a file in it.")
+        folder = next(one for one in path.absolute().parents if one.exists())
+        probe = folder / f".{path.stem}-{secrets.token_hex(4)}{path.suffix}"
+        probe.touch(exist_ok=False)
+        probe.unlink()
+    except OSError as error:
+        raise SettingError(f"Cannot write {path}: {error.strerror}. Choose another place.") from error
+
+
 def write_bytes(path: str | Path, data: bytes) -> None:
     """Write `data` to `path` in one step."""
     with replacing(path) as temporary:

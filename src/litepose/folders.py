@@ -13,6 +13,7 @@ import numpy as np
 from litepose import images
 from litepose.drawing import draw
 from litepose.errors import PictureError, SettingError
+from litepose.files import check_writable
 from litepose.geometry import size_of
 from litepose.predictor import Predictor
 from litepose.writers import PictureResult
@@ -78,6 +79,7 @@ def _drawings(files: Sequence[Path], names: Sequence[Path], output: Path | None)
         return [None] * len(files)
     if output.is_file():
         raise SettingError(f"Drawn pictures go to the folder {output}, which is a file. Name a folder.")
+    check_writable(output / "picture.png")
     places: list[Path | None] = []
     for name in names:
         writable = name.suffix.lower() in images.WRITE_SUFFIXES

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from litepose.errors import SettingError, nearest_name
-from litepose.files import write_json
+from litepose.files import check_writable, write_json
 from litepose.poses import Poses
 from litepose.skeleton import OPENPOSE18
 
@@ -52,6 +52,7 @@ def check_target(path: str | Path | None, format: str) -> None:
         raise SettingError(f"The format openpose writes a file for each picture; {path} is a file. Name a folder.")
     if format != "openpose" and Path(path).is_dir():
         raise SettingError(f"The format {format} writes one file; {path} is a folder. Name a file in it.")
+    check_writable(Path(path) / "people.json" if format == "openpose" else path)
 
 
 def _write_coco(path: Path, results: Sequence[PictureResult], model: str) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,8 @@ from litepose.commands.options import (
     RuntimeOption,
     SizeOption,
     ThreadsOption,
+    check_range,
+    counted,
     parse_size,
 )
 
@@ -41,9 +44,13 @@ def run(
     import cv2
 
     from litepose.benchmark import as_jpeg, benchmark
-    from litepose.files import write_report
+    from litepose.files import check_writable, write_report
     from litepose.predictor import load
 
+    if json is not None:
+        check_writable(json)
+    if peak is not None:
+        check_range("--peak", peak, 1e-3, math.inf)
     predictor = load(
         model, device=device, threads=threads, runtime=runtime, decode=decode, flip=flip, size=parse_size(size)
     )
@@ -65,8 +72,8 @@ def _print(report: BenchReport) -> None:
     width, height = report.picture_size
     load = "" if report.load is None else f", load {report.load:.1f}"
     print(
-        f"{report.model}: picture {width}x{height}, input {report.size[0]}x{report.size[1]}, {report.people} people "
-        f"found, {report.threads} threads{load}"
+        f"{report.model}: picture {width}x{height}, input {report.size[0]}x{report.size[1]}, "
+        f"{counted(report.people, 'person', 'people')} found, {counted(report.threads, 'thread')}{load}"
     )
     print(f"{'':10}{'median':>9}{'p90':>9}{'CPU':>9}  ms, {report.repeat} rounds")
     for name, step in report.steps.items():

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from litepose.commands.options import JsonOption, SkeletonOption
+from litepose.commands.options import JsonOption, SkeletonOption, check_range, counted
 
 app = typer.Typer()
 
@@ -39,6 +39,7 @@ def pack(
     from litepose.datasets import open_dataset
     from litepose.datasets.packed import pack as write
 
+    check_range("--shard-mb", shard_mb, 1e-3, 1e6)
     datasets = [
         open_dataset(
             source,
@@ -62,7 +63,8 @@ def pack(
             on_picture=lambda: progress.advance(task),
         )
     print(
-        f"{report.pictures} pictures with {report.people} people in {report.shards} shards, "
+        f"{counted(report.pictures, 'picture')} with {counted(report.people, 'person', 'people')} "
+        f"in {counted(report.shards, 'shard')}, "
         f"{report.bytes / 1e6:.1f} MB: {report.folder}"
     )
     for line in report.left_out:
@@ -108,4 +110,4 @@ def split(
     from litepose.datasets.split import split as divide
 
     for path, pictures in divide(annotations, share=val, seed=seed, folder=output):
-        print(f"{pictures} pictures: {path}")
+        print(f"{counted(pictures, 'picture')}: {path}")

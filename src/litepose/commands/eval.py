@@ -17,6 +17,7 @@ from litepose.commands.options import (
     ScalesOption,
     SizeOption,
     ThreadsOption,
+    counted,
     parse_scales,
     parse_size,
 )
@@ -41,11 +42,13 @@ def run(
 ) -> None:
     from litepose import predictor
     from litepose.datasets import open_dataset
-    from litepose.files import write_report
+    from litepose.files import check_writable, write_report
     from litepose.metrics import evaluate
     from litepose.metrics.coco import MAX_PEOPLE
     from litepose.metrics.truth import read_truth
 
+    if json is not None:
+        check_writable(json)
     finder = predictor.load(
         model, device=device, threads=threads, runtime=runtime,
         decode=decode, flip=flip, size=parse_size(size), scales=parse_scales(scales),
@@ -105,11 +108,12 @@ def _print(report: Any) -> None:
     console = Console()
     console.print(f"{data['settings']['model']} on {data['settings']['data']}", highlight=False, soft_wrap=True)
     console.print(table)
-    console.print(f"{report.num_people} people in {report.num_pictures} pictures.", highlight=False)
+    people, pictures = counted(report.num_people, "person", "people"), counted(report.num_pictures, "picture")
+    console.print(f"{people} in {pictures}.", highlight=False)
     if report.pck is not None:
         console.print(
-            f"PCK@{report.pck.threshold:g} of the torso diagonal: {report.pck.num_people} people, "
-            f"{report.pck.num_skipped} skipped without one.",
+            f"PCK@{report.pck.threshold:g} of the torso diagonal: "
+            f"{counted(report.pck.num_people, 'person', 'people')}, {report.pck.num_skipped} skipped without one.",
             highlight=False,
         )
 
@@ -119,4 +123,4 @@ def _unreadable_message(report: Any) -> str:
     if len(report.unreadable) > MAX_LISTED:
         lines.append(f"  ... and {len(report.unreadable) - MAX_LISTED} more")
     count = len(report.unreadable)
-    return f"{count} pictures could not be read and are not in the numbers:\n" + "\n".join(lines)
+    return f"{counted(count, 'picture')} could not be read, not in the numbers:\n" + "\n".join(lines)

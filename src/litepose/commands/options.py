@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +34,18 @@ RuntimeOption = Annotated[
 ]
 ScalesOption = Annotated[str, typer.Option("--scales", help="Average over several sizes, e.g. 0.5,1,2.")]
 FlipOption = Annotated[bool, typer.Option("--flip", help="Average with the mirrored picture.")]
+
+
+def check_range(option: str, value: float, lowest: float, highest: float) -> None:
+    """Raise SettingError where a number is none or lies outside of [lowest, highest]."""
+    if not lowest <= value <= highest:  # NaN is never between
+        end = f"from {lowest:g} to {highest:g}" if math.isfinite(highest) else f"of at least {lowest:g}"
+        raise SettingError(f"{option} wants a number {end}; found {value:g}.")
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """Return "1 picture" or "2 pictures"."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:

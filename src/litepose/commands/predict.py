@@ -17,6 +17,8 @@ from litepose.commands.options import (
     ScalesOption,
     SizeOption,
     ThreadsOption,
+    check_range,
+    counted,
     parse_scales,
     parse_size,
 )
@@ -24,6 +26,7 @@ from litepose.errors import SettingError
 
 if TYPE_CHECKING:
     from litepose.folders import Outcome
+    from litepose.writers import PictureResult
 
 DEFAULT_OUTPUT = Path("litepose-out")
 
@@ -63,6 +66,7 @@ def run(
     from litepose.predictor import load
     from litepose.writers import check_target, write_results
 
+    check_range("--min-score", min_score, 0, 1)
     check_target(json, format)
     files = find(sources, recursive=recursive)
     if json is not None and json.resolve() in {file.resolve() for file in files}:
@@ -80,12 +84,20 @@ def run(
     )
     results = [outcome.result for outcome in outcomes if outcome.result is not None]
     written = [] if json is None else write_results(json, results, format=format, model=predictor.spec.model or model)
-    places = [*([f"{drawn}/"] if drawn is not None and results else []), *map(str, written[:1])]
-    where = f" -> {', '.join(places)}" if places else ""
-    print(f"{sum(len(result.poses) for result in results)} people in {len(results)} pictures{where}")
+    places = [f"{drawn}/"] if drawn is not None and results else []
+    places += [f"{json}/" if format == "openpose" else str(json)] if written else []
+    _summarise(results, places)
     broken = [str(outcome.error) for outcome in outcomes if outcome.error is not None]
     if broken:
-        raise PictureError("\n  ".join([f"{len(broken)} of {len(files)} pictures could not be read:", *broken]))
+        raise PictureError(
+            "\n  ".join([f"{len(broken)} of {counted(len(files), 'picture')} could not be read:", *broken])
+        )
+
+
+def _summarise(results: list[PictureResult], places: list[str]) -> None:
+    people = sum(len(result.poses) for result in results)
+    where = f" -> {', '.join(places)}" if places else ""
+    print(f"{counted(people, 'person', 'people')} in {counted(len(results), 'picture')}{where}")
 
 
 def _shown(outcomes: Iterator[Outcome], total: int) -> list[Outcome]:
@@ -106,5 +118,5 @@ def _shown(outcomes: Iterator[Outcome], total: int) -> list[Outcome]:
 def _line(outcome: Outcome) -> str:
     if outcome.result is None:
         return f"{outcome.file}: not read"
-    count = len(outcome.result.poses)
-    return f"{outcome.file}: {count} {'person' if count == 1 else 'people'}, {outcome.seconds * 1000:.0f} ms"
+    people = counted(len(outcome.result.poses), "person", "people")
+    return f"{outcome.file}: {people}, {outcome.seconds * 1000:.0f} ms"
