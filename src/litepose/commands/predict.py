@@ -84,9 +84,8 @@ def run(
     )
     results = [outcome.result for outcome in outcomes if outcome.result is not None]
     written = [] if json is None else write_results(json, results, format=format, model=predictor.spec.model or model)
-    places = [f"{drawn}/"] if drawn is not None and results else []
-    places += [f"{json}/" if format == "openpose" else str(json)] if written else []
-    _summarise(results, places)
+    drawings = f"{drawn}/" if drawn is not None and results else None
+    _summarise(results, [drawings, (f"{json}/" if format == "openpose" else str(json)) if written else None])
     broken = [str(outcome.error) for outcome in outcomes if outcome.error is not None]
     if broken:
         raise PictureError(
@@ -94,9 +93,9 @@ def run(
         )
 
 
-def _summarise(results: list[PictureResult], places: list[str]) -> None:
+def _summarise(results: list[PictureResult], places: list[str | None]) -> None:
     people = sum(len(result.poses) for result in results)
-    where = f" -> {', '.join(places)}" if places else ""
+    where = f" -> {', '.join(filter(None, places))}" if any(places) else ""
     print(f"{counted(people, 'person', 'people')} in {counted(len(results), 'picture')}{where}")
 
 
