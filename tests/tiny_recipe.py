@@ -31,7 +31,7 @@ def tiny_recipe(**changes: dict[str, Any]) -> Recipe:
         },
     }  # fmt: skip
     for section, keys in changes.items():
-        data[section] = {**data[section], **keys}
+        data[section] = {**data.get(section, {}), **keys}
     return parse_recipe(data, "tiny")
 
 

@@ -23,6 +23,7 @@ from litepose.losses import AELoss
 from litepose.spec import PoseSpec
 from litepose.training.data import Batch, TrainingSamples, batches, steps_per_epoch
 from litepose.training.guard import GuardedSteps
+from litepose.training.hints import open_hints
 from litepose.training.log import RunLog, describe
 from litepose.training.optim import AveragedWeights, learning_rate, make_optimizer, set_learning_rate
 from litepose.training.recipe import Recipe
@@ -167,9 +168,10 @@ def set_up(
     notes = [] if start_from is None or saved is not None else _taken_over(network, start_from)
     layout = torch.channels_last if recipe.run.channels_last else torch.contiguous_format
     network = network.to(device=place, memory_format=layout).train()  # type: ignore[call-overload]
-    state = TrainingState(
-        network, make_optimizer(network, recipe.optim), AveragedWeights(network, recipe.optim.ema_decay)
-    )
+    optimizer = make_optimizer(network, recipe.optim)
+    hints = open_hints(recipe, network, optimizer)
+    state = TrainingState(network, optimizer, AveragedWeights(network, recipe.optim.ema_decay), hints)
+    spec = spec if hints is None else spec.with_provenance(hints=hints.provenance)
     if saved is not None:
         state.from_checkpoint(saved)
         notes.append(f"Going on after step {state.step}.")
@@ -217,6 +219,8 @@ def _differentiate(run: Run, batch: Batch) -> dict[str, Tensor]:
         images = images.contiguous(memory_format=torch.channels_last)
     with torch.autocast(run.device.type, torch.bfloat16, enabled=recipe.run.precision == "bf16"):
         parts = run.loss(state.network(images), targets)
+    if state.hints is not None:
+        parts = state.hints.add(parts, batch)
     parts["total"].backward()
     parameters = [parameter for group in state.optimizer.param_groups for parameter in group["params"]]
     norm = nn.utils.clip_grad_norm_(parameters, recipe.optim.clip_norm or math.inf)

@@ -131,6 +131,39 @@ class OptimSection(_Section):
     ema_decay: float = Field(ge=0, lt=1)
 
 
+class HintMap(_Section):
+    """One map inside the network, the output of module `student`, and the teacher's tensors that it learns to predict.
+
+    A tensor of a finer stride is averaged down to the student's.
+    """
+
+    student: str
+    teacher: tuple[str, ...] = Field(min_length=1)
+
+
+class HintsSection(_Section):
+    """A frozen teacher of which the network learns inner maps, see `hints.py`.
+
+    teacher: an ONNX file, relative to data.root. colour, mean, std: of its input; levels are 0 to 255.
+    factor: of each map's mean squared error, in units of the teacher's variance.
+    """
+
+    teacher: str
+    colour: Literal["RGB", "BGR"]
+    mean: tuple[float, float, float]
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat]
+    factor: PositiveFloat
+    maps: tuple[HintMap, ...] = Field(min_length=1)
+
+    @pydantic.field_validator("maps")
+    @classmethod
+    def _different(cls, maps: tuple[HintMap, ...]) -> tuple[HintMap, ...]:
+        students = [entry.student for entry in maps]
+        if len(set(students)) < len(students):
+            raise ValueError(f"each student may come once, with all its teacher tensors; found {students}")
+        return maps
+
+
 class SizeFrom(_Section):
     """From this share of the run on, the network sees this input size."""
 
@@ -182,6 +215,7 @@ class Recipe(_Section):
     augment: AugmentSection
     optim: OptimSection
     run: RunSection
+    hints: HintsSection | None = None
 
     def to_toml(self) -> str:
         """Return the recipe as TOML text that `load_recipe` reads back."""
