@@ -123,7 +123,9 @@ def test_each_channel_is_standardised_over_the_batch_and_averaged_down_to_the_st
     assert found[0].shape == student.shape
 
     pixels = (batch.images.numpy().astype(np.float64) - [100, 110, 120]) / [57, 58, 59]
-    weights = {one.name: numpy_helper.to_array(one).astype(np.float64) for one in onnx.load(str(path)).graph.initializer}
+    weights = {
+        one.name: numpy_helper.to_array(one).astype(np.float64) for one in onnx.load(str(path)).graph.initializer
+    }
     patches = pixels.reshape(2, 16, 4, 16, 4, 3)
     fine = np.einsum("bhiwjc,ocij->bohw", patches, weights["first"]).clip(0)
     coarse = np.einsum("bchiwj,ocij->bohw", fine.reshape(2, 4, 8, 2, 8, 2), weights["second"])
