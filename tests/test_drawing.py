@@ -63,7 +63,7 @@ def test_nobody_drawn_changes_nothing():
 def test_a_surer_limb_is_more_opaque():
     image = grey(level=0)
     levels = [
-        int(draw(image, arm([[20, 50], [100, 50], [180, 50]], scores=(s, s, s)))[50, 60, 2]) for s in (0.1, 0.3, 0.6)
+        int(draw(image, arm([[20, 50], [100, 50], [180, 50]], scores=(s, s, s)))[50, 60, 2]) for s in (0.25, 0.35, 0.6)
     ]
     assert levels == sorted(levels) and levels[0] >= 100 and levels[2] == COLOURS["left"][2]
 
@@ -124,7 +124,7 @@ def test_sides_follow_the_names():
 
 
 def test_visible_keypoints_are_found_sure_and_finite():
-    poses = arm([[1, 1], [2, 2], [np.nan, 3]], scores=(0.2, 0.05, 0.9))
+    poses = arm([[1, 1], [2, 2], [np.nan, 3]], scores=(0.3, 0.05, 0.9))
     assert visible_keypoints(poses, 0).tolist() == [True, False, False]
     assert visible_keypoints(poses, 0, 0.0).tolist() == [True, True, False]
 

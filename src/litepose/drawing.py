@@ -13,7 +13,7 @@ from litepose.geometry import Warp
 from litepose.poses import Poses
 from litepose.skeleton import FACE, Skeleton
 
-MIN_SCORE = 0.1  # keypoints below are not drawn
+MIN_SCORE = 0.25  # keypoints below are not drawn
 SURE_SCORE = 0.5  # keypoints from here on are drawn opaque
 FAINTEST = 0.45  # opacity at MIN_SCORE
 

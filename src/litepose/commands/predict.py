@@ -42,7 +42,7 @@ def run(
         Path | None, typer.Option("--json", help="Write the people to this file (openpose: into this folder).")
     ] = None,
     format: Annotated[str, typer.Option("--format", help="Of --json: litepose, coco or openpose.")] = "litepose",
-    min_score: Annotated[float, typer.Option("--min-score", help="Leave out people whose score is lower.")] = 0.1,
+    min_score: Annotated[float, typer.Option("--min-score", help="Leave out people whose score is lower.")] = 0.2,
     boxes: Annotated[bool, typer.Option("--boxes", help="Draw boxes and scores too.")] = False,
     recursive: Annotated[bool, typer.Option("-r", "--recursive", help="Search folders below folders.")] = False,
     max_megapixels: Annotated[
