@@ -52,7 +52,7 @@ def default_spec(
     if arch is not None:
         settings["arch"] = arch
     if codec is None:
-        codec = _codec_with(default.codec, settings)
+        codec = _codec_with(default.codec, {**default.codec_settings, **settings})
     else:
         settings = {**_settings_of(codec, family.NETWORK), **settings}
     network_settings = json.loads(json.dumps({"num_keypoints": skeleton.num_keypoints, **settings}))

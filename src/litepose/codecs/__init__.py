@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from litepose.codecs.ae import AECodec
-from litepose.codecs.base import Codec, Pass
+from litepose.codecs.base import Codec, Found, Pass
 from litepose.errors import SpecError, nearest_name
 
 CODECS: dict[str, type] = {AECodec.name: AECodec}
 
-__all__ = ["CODECS", "AECodec", "Codec", "Pass", "codec_from_json", "codec_to_json"]
+__all__ = ["CODECS", "AECodec", "Codec", "Found", "Pass", "codec_from_json", "codec_to_json"]
 
 
 def codec_to_json(codec: Codec) -> dict[str, Any]:

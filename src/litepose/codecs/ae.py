@@ -25,12 +25,12 @@ from litepose.codecs.ae_maps import (
     shift_to_subcell,
 )
 from litepose.codecs.ae_targets import AEPlan, AETargets, MapPlan, draw
-from litepose.codecs.base import Pass
+from litepose.codecs.base import Found, Pass
 from litepose.codecs.grouping import Candidates, group, keypoint_order
 from litepose.codecs.maps import auto_sigma, box_sigmas, cells_of
 from litepose.errors import SettingError, nearest_name
 from litepose.geometry import check_input_size
-from litepose.poses import Poses, Sample
+from litepose.poses import Poses, Sample, concatenate
 from litepose.skeleton import Skeleton
 
 MODES = ("exact", "fast")
@@ -205,6 +205,10 @@ class AECodec:
         shift_to_subcell(maps.heatmaps, people, shifted)
         cell = np.divide(maps.size, maps.map_size, dtype=np.float32)
         return Poses(skeleton, people[..., :2] * cell, people[..., 2], scores)
+
+    def join(self, found: Sequence[Found], skeleton: Skeleton) -> Poses:
+        """Return everybody: the whole picture is one frame, in which nobody is found twice."""
+        return concatenate([one.poses for one in found]) if found else Poses.empty(skeleton)
 
     def match(self, maps: AEMaps) -> np.ndarray:
         """Return the people as grouped: (N, K, 3 + T) float32 x, y in cells, heat, tags; zeros = missing."""

@@ -29,6 +29,18 @@ class Pass:
     scale: float = 1.0
 
 
+@dataclass(frozen=True)
+class Found:
+    """The people that were found in one frame of a picture: the whole of it, or the crop around a box.
+
+    poses: in picture pixels. area: of the frame, picture px^2. score: of the box; 1 where nobody judged it.
+    """
+
+    poses: Poses
+    area: float
+    score: float = 1.0
+
+
 class Codec(Protocol):
     """The contract; a new codec is one new file with one frozen dataclass that fulfils it.
 
@@ -67,4 +79,8 @@ class Codec(Protocol):
 
     def decode(self, maps: Any, skeleton: Skeleton) -> Poses:
         """Return the people, in pixels of the network input at scale 1."""
+        ...
+
+    def join(self, found: Sequence[Found], skeleton: Skeleton) -> Poses:
+        """Return a picture's people from those of its frames: rescored, without those found twice. No order."""
         ...

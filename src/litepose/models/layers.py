@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,11 +24,12 @@ DECONV_PADDING = {4: (1, 0), 3: (1, 1), 2: (0, 0)}
 class FamilyDefault:
     """What a family's networks are for where nobody says otherwise; plain strings and numbers.
 
-    codec: the name of the codec that reads the outputs.
+    codec: the name of the codec that reads the outputs. codec_settings: its settings where they are not its defaults.
     outputs: a name for each output in exported files.
     sizes: variant -> (w, h) of the input it was made for.
     resize: how a picture becomes the input, as the pose spec names it.
     official_colour: the channel order that the authors' own weights expect.
+    counting: the rule by which the authors counted what the network costs, as `counting` names it.
     """
 
     codec: str
@@ -35,6 +37,8 @@ class FamilyDefault:
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     resize: str = "short_side"
     official_colour: str = "RGB"
+    counting: str = "litepose"
+    codec_settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 class PoseNetwork(nn.Module):
