@@ -55,7 +55,7 @@ TABLE = {
     "tracking": FORMATS,
     "smoothing": FORMATS,
     "detectors": [*FORMATS, "runtimes*"],
-    "predictor": [*FORMATS, *PICTURES, "runtimes*", "weights", "transforms", "datasets", "metrics"],
+    "predictor": [*FORMATS, *PICTURES, "runtimes*", "weights", "detectors", "transforms", "datasets", "metrics"],
     "weights": ["runtimes*", "spec"],
     "recipes": [],
     "models": ["models.*"],

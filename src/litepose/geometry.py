@@ -133,6 +133,12 @@ class Warp:
         return cls(np.column_stack([rotate, offset]) * zoom[:, None], size)
 
     @classmethod
+    def of_box(cls, box_xyxy: np.ndarray, size: tuple[int, int], *, udp: bool = False) -> Warp:
+        """Return the upright crop around one person's box (4,), padded and brought to the aspect of `size` (w, h)."""
+        center, scale = xywh_to_center_scale(xyxy_to_xywh(np.asarray(box_xyxy, dtype=np.float64)), size)
+        return cls.udp(center, scale, 0.0, size) if udp else cls.hrnet(center, scale, 0.0, size)
+
+    @classmethod
     def higherhrnet(
         cls, source: tuple[int, int], input_size: int, *, scale: float = 1.0, min_scale: float = 1.0
     ) -> Warp:
