@@ -40,6 +40,7 @@ TABLE = {
     "codecs.grouping": [*VALUES, "codecs.topk"],
     "codecs.maps": [*VALUES, "codecs.base", "codecs.topk"],
     "codecs.ae*": [*VALUES, *CODEC_PIECES, "codecs.ae_*"],
+    "codecs.heatmap*": [*VALUES, *CODEC_PIECES, "codecs.heatmap_*"],
     "codecs.*": [*VALUES, *CODEC_PIECES],
     "spec": ["skeleton", "codecs"],
     "runtimes": ["spec", "runtimes.*"],
