@@ -12,6 +12,7 @@ POSE = np.array(
 )  # fmt: skip
 MAT_NAMES = ("rank", "rkne", "rhip", "lhip", "lkne", "lank", "pelv", "thor", "neck", "head", "rwri", "relb", "rsho",
              "lsho", "lelb", "lwri")  # fmt: skip
+MAT_ARRAYS = ("jnt_missing", "pos_gt_src", "headboxes_src")
 
 
 def record(image="1.jpg", offset=(0, 0), missing=(), **fields):
@@ -41,20 +42,23 @@ def write(folder, records, *, name="valid.json", under="annot", pictures=True, s
 
 
 def write_mat(path, records, *, head_side=20.0, names=MAT_NAMES):
-    """Write the evaluator's truth of the records (needs scipy); every head box is a square of `head_side` px."""
+    """Write the evaluator's truth of the records; every head box is a square of `head_side` px."""
+    corner = np.array([[one["joints"][9][axis] for one in records] for axis in (0, 1)])  # (2, N)
+    return save_mat(
+        path,
+        names=names,
+        jnt_missing=1 - np.array([one["joints_vis"] for one in records], dtype=np.uint8).T,
+        pos_gt_src=np.array([one["joints"] for one in records], dtype=float).transpose(1, 2, 0),
+        headboxes_src=np.stack([corner, corner + head_side]),  # (corner, x or y, person)
+    )
+
+
+def save_mat(path, *, names=MAT_NAMES, **arrays):
+    """Write names as MATLAB keeps them, a cell of texts, beside the arrays (needs scipy)."""
     from scipy.io import savemat
 
     cells = np.empty((1, len(names)), dtype=object)
     for k, name in enumerate(names):
         cells[0, k] = np.array([name])
-    corner = np.array([[one["joints"][9][axis] for one in records] for axis in (0, 1)])  # (2, N)
-    savemat(
-        path,
-        {
-            "dataset_joints": cells,
-            "jnt_missing": 1 - np.array([one["joints_vis"] for one in records], dtype=np.uint8).T,
-            "pos_gt_src": np.array([one["joints"] for one in records], dtype=float).transpose(1, 2, 0),
-            "headboxes_src": np.stack([corner, corner + head_side]),  # (corner, x or y, person)
-        },
-    )
+    savemat(path, {"dataset_joints": cells, **arrays})
     return path
