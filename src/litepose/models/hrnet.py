@@ -280,7 +280,7 @@ _COCO, _MPII = "COCO val2017, boxes of a detector with AP 56.4", "MPII val"
 PUBLISHED: dict[str, dict[int, dict[str, Any]]] = {
     "hrnet_w32": {
         17: {"macs": 7_100_000_000, "data": _COCO, "AP": 0.744, "AP_384x288": 0.758},
-        16: {"data": f"{_MPII}, 256x256", "PCKh": 0.903, "PCKh@0.1 as published (at 0.11)": 0.377},
+        16: {"data": f"{_MPII}, 256x256", "Mean": 0.903, "Mean@0.1 (as published: at 0.11)": 0.377},
     },
     "hrnet_w48": {17: {"macs": 14_600_000_000, "data": _COCO, "AP": 0.751, "AP_384x288": 0.763}},
     "hrnet_w16_small": {17: {"macs": 540_000_000, "data": _COCO, "AP": 0.552, "AP_384x288": 0.560}},
