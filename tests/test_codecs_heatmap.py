@@ -81,8 +81,9 @@ def test_a_mirrored_pass_lands_where_the_plain_one_does(pair):
     turned = wanted[:, COCO17.mirror_indices] * (-1, 1, 1) + (SIZE[0] - 1, 0, 0)
     mirrored = decoded(codec, Pass((maps_of(codec, turned),), mirrored=True))
     distance = np.abs(mirrored.keypoints - wanted[..., :2])
-    # HRNet's grid is moved by a whole cell where it should be moved by three quarters: 1 px.
-    assert distance.max() < farthest + codec.shift_mirrored * (not codec.udp)
+    # HRNet's grid is moved by a whole cell where it should be moved by three quarters, 1 px; and a place between two
+    # pixels may belong to another whole cell in the mirror.
+    assert distance.max() < farthest + (not codec.udp)
 
 
 def test_maps_of_another_scale_are_averaged_where_they_belong():
