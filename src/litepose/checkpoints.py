@@ -25,7 +25,7 @@ from litepose.files import write_bytes
 from litepose.geometry import check_input_size
 from litepose.models.layers import PoseNetwork
 from litepose.skeleton import Skeleton
-from litepose.spec import SPEC_KEY, InputSpec, OutputSpec, PoseSpec
+from litepose.spec import BOX_RULES, SPEC_KEY, InputSpec, OutputSpec, PoseSpec, box_rule
 
 SHOWN_NAMES = 6  # of a long difference
 
@@ -55,7 +55,8 @@ def default_spec(
         codec = _codec_with(default.codec, {**default.codec_settings, **settings})
     else:
         settings = {**_settings_of(codec, family.NETWORK), **settings}
-    network_settings = json.loads(json.dumps({"num_keypoints": skeleton.num_keypoints, **settings}))
+    num_maps = skeleton.num_keypoints * getattr(codec, "maps_per_keypoint", 1)
+    network_settings = json.loads(json.dumps({"num_keypoints": num_maps, **settings}))
     network = _shell(model, network_settings)
     width, height = size or _made_for(arch) or default.sizes[model]
     check_input_size((width, height), network.input_stride, name=model)
@@ -64,12 +65,13 @@ def default_spec(
         raise SpecError(
             f"{model} has outputs of strides {network.output_strides}; codec {codec.name!r} is set for {strides}."
         )
+    resize = box_rule(codec) if default.resize in BOX_RULES else default.resize
     outputs = zip(default.outputs, network.output_strides, network.output_channels, strict=True)
     return PoseSpec(
         model=model,
         skeleton=skeleton,
         codec=codec,
-        input=InputSpec(size=(width, height), resize=default.resize, stride=network.input_stride),
+        input=InputSpec(size=(width, height), resize=resize, stride=network.input_stride),
         outputs=tuple(OutputSpec(*output) for output in outputs),
         network=network_settings,
     )

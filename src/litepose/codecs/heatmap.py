@@ -45,7 +45,8 @@ class HeatmapCodec:
         "udp_combined" or "megvii" (these two only for their own encoding), "soft_argmax" (LPN).
     beta: of "soft_argmax". soft_quarter: take the quarter step after it too, as LPN does.
     shift_mirrored: move the maps of the mirrored input one column to the right before they are averaged, which HRNet's
-        grid needs (the first column stays). UDP's grid mirrors onto itself, and its maps are never moved.
+        grid needs (the first column stays); leave it out for "megvii", whose cells mirror onto cells. UDP's maps are
+        never moved, as their grid mirrors onto itself.
     bias_px: subtracted from x and y in picture px at the very end: LPN's TEST.BIAS, 1 for its MPII weights and else 0.
         Nobody explained it; most likely it makes up for what flip test and 1-based annotations shift.
     keypoint_weights: factors of the targets' weights, one for each keypoint (LPN's joints_weight); empty = 1 for all.

@@ -84,7 +84,7 @@ class CocoDataset:
         by_picture = _group(require(data, "annotations", list, name), people_only, records, name)
         self._boxes_ignored = not native
         self._other = _other_people(other_people) if other_people is not None else {}
-        self._pictures, annotations = self._arrange(_present(records, self.images, name), by_picture)
+        self._pictures, annotations = self._arrange(present(records, self.images, name), by_picture)
         self._keypoints = keypoint_array(annotations, self.skeleton, name)
         self._boxes = box_array(annotations, self._keypoints, name)
         self._areas = np.array([_area(one, box) for one, box in zip(annotations, self._boxes, strict=True)], np.float32)
@@ -242,7 +242,7 @@ def _repeated(ids: Any) -> Any:
     return next(one for one in ids if one in seen or seen.add(one))  # type: ignore[func-returns-value]
 
 
-def _present(records: list[dict[str, Any]], folder: Path, name: str) -> list[dict[str, Any]]:
+def present(records: list[dict[str, Any]], folder: Path, name: str) -> list[dict[str, Any]]:
     """Return the records whose pictures exist; warn for the rest. Raises AnnotationError where none does."""
     listings: dict[Path, set[str]] = {}
 

@@ -113,6 +113,28 @@ class FusionDeconv(nn.Module):
         self.norm = nn.Identity()
 
 
+class DeconvNorm(nn.Module):
+    """Double the map: transposed convolution without bias, batch normalisation, ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, kernel: int = 4, groups: int = 1) -> None:
+        super().__init__()
+        self.deconv = doubling_deconv(in_channels, out_channels, kernel=kernel, groups=groups)
+        self.norm: nn.Module = nn.BatchNorm2d(out_channels)
+        self.activation = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(self.norm(self.deconv(x)))
+
+    def fold_norm(self) -> None:
+        """Move the normalisation's scale and offset into the deconvolution."""
+        scale, offset = norm_as_affine(self.norm)
+        weight, groups = self.deconv.weight, self.deconv.groups  # (in, out / groups, k, k)
+        by_group = scale.reshape(groups, 1, -1).expand(-1, weight.shape[0] // groups, -1)
+        self.deconv.weight = nn.Parameter(weight * by_group.reshape(*weight.shape[:2], 1, 1))
+        self.deconv.bias = nn.Parameter(offset)
+        self.norm = nn.Identity()
+
+
 class SeparableHead(nn.Module):
     """Depthwise convolution with norm and ReLU, then a bare 1x1 convolution to the output channels."""
 
@@ -125,13 +147,20 @@ class SeparableHead(nn.Module):
         return self.pointwise(self.depthwise(x))
 
 
-def doubling_deconv(in_channels: int, out_channels: int, *, kernel: int = 4) -> nn.ConvTranspose2d:
+def doubling_deconv(in_channels: int, out_channels: int, *, kernel: int = 4, groups: int = 1) -> nn.ConvTranspose2d:
     """Return a transposed convolution without bias that doubles both sides exactly. Raises SettingError."""
     if kernel not in DECONV_PADDING:
         raise SettingError(f"No deconvolution kernel {kernel!r}. Possible: {sorted(DECONV_PADDING)}.")
     padding, output_padding = DECONV_PADDING[kernel]
     return nn.ConvTranspose2d(
-        in_channels, out_channels, kernel, stride=2, padding=padding, output_padding=output_padding, bias=False
+        in_channels,
+        out_channels,
+        kernel,
+        stride=2,
+        padding=padding,
+        output_padding=output_padding,
+        groups=groups,
+        bias=False,
     )
 
 

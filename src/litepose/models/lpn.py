@@ -1,0 +1,220 @@
+"""LPN: SimpleBaseline made light, with depthwise bottlenecks, global context and grouped deconvolutions; top-down.
+
+Zhang et al., "Simple and Lightweight Human Pose Estimation", 2019 (arXiv 1911.10346);
+zhang943/lpn-pytorch@f397525 (lib/models/lpn.py). Nothing differs from the authors' arithmetic; the names of the parts
+do (`OFFICIAL_KEYS`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from litepose.errors import SettingError, nearest_name
+from litepose.models.layers import ConvNorm, DeconvNorm, FamilyDefault, PoseNetwork, check_input_size
+
+STEM_CHANNELS = 64
+STAGE_CHANNELS = (64, 128, 256, 512)
+STAGE_STRIDES = (1, 2, 2, 1)  # the last stage keeps the size: two deconvolutions lead back to stride 4
+DECONV_CHANNELS = 256
+ATTENTION_RATIO, MIN_HIDDEN = 16, 16
+START_STD = 0.001
+
+ATTENTIONS = ("gc", "se", "none")
+INITS = ("normal", "torch")
+
+
+class LPN(PoseNetwork):
+    """Crops of one person each to heatmaps at stride 4.
+
+    blocks: number of bottlenecks in each of the four stages.
+    attention: at the end of every bottleneck "gc" (global context), "se" (squeeze and excitation) or "none".
+    init: where fresh weights start. "normal", as for COCO: every convolution, also those of the global context, draws
+        from N(0, 0.001); the biases of `reduce` and of the last layer stay as PyTorch draws them. "torch", as for
+        MPII: all as PyTorch draws it, but each global context begins as the identity.
+    """
+
+    output_strides = (4,)
+    input_stride = 16  # the smallest at which two doublings of the last map give exactly a quarter of the input
+
+    def __init__(
+        self, blocks: Sequence[int], *, num_keypoints: int, attention: str = "gc", init: str = "normal"
+    ) -> None:
+        super().__init__()
+        _check_choice("attention", attention, ATTENTIONS)
+        _check_choice("init", init, INITS)
+        if len(blocks) != len(STAGE_CHANNELS):
+            raise SettingError(f"LPN has {len(STAGE_CHANNELS)} stages of blocks; found blocks={list(blocks)}.")
+        self.output_channels = (num_keypoints,)
+        self.stem = nn.Sequential(
+            ConvNorm(3, STEM_CHANNELS, kernel=7, stride=2, activation=nn.ReLU),
+            nn.MaxPool2d(3, stride=2, padding=1),
+        )
+        self.stages = nn.ModuleList()
+        in_channels = STEM_CHANNELS
+        for channels, stride, depth in zip(STAGE_CHANNELS, STAGE_STRIDES, blocks, strict=True):
+            self.stages.append(_stage(in_channels, channels, stride=stride, depth=depth, attention=attention))
+            in_channels = channels
+        self.deconvs = nn.Sequential()
+        for _ in range(2):  # groups: the greatest common divisor of both widths, 256
+            self.deconvs.append(DeconvNorm(in_channels, DECONV_CHANNELS, groups=DECONV_CHANNELS))
+            self.deconvs.append(ConvNorm(DECONV_CHANNELS, DECONV_CHANNELS, activation=nn.ReLU))
+            in_channels = DECONV_CHANNELS
+        self.head = nn.Conv2d(DECONV_CHANNELS, num_keypoints, 1)
+        if init == "normal":
+            start_small(self)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Map (B, 3, H, W), normalised, to ((B, K, H/4, W/4),)."""
+        check_input_size(images, self.input_stride)
+        x = self.stem(images)  # stride 4
+        for stage in self.stages:
+            x = stage(x)  # strides 4, 8, 16, 16
+        return (self.head(self.deconvs(x)),)
+
+
+class LightBottleneck(nn.Module):
+    """1x1, 3x3 depthwise, 1x1, all of one width, then attention; the input, brought to shape if need be, is added."""
+
+    def __init__(self, in_channels: int, channels: int, *, stride: int, attention: str) -> None:
+        super().__init__()
+        self.reduce = ConvNorm(in_channels, channels, activation=nn.ReLU)
+        self.spatial = ConvNorm(channels, channels, kernel=3, stride=stride, groups=channels, activation=nn.ReLU)
+        self.expand = ConvNorm(channels, channels, activation=None)
+        self.attention = _attention(attention, channels)
+        changes = stride != 1 or in_channels != channels
+        self.shortcut = ConvNorm(in_channels, channels, stride=stride, activation=None) if changes else nn.Identity()
+        self.activation = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.attention(self.expand(self.spatial(self.reduce(x))))
+        return self.activation(y + self.shortcut(x))
+
+
+class GlobalContext(nn.Module):
+    """Add to every pixel the same vector: the map's mean, weighted by a softmax over its pixels, sent through a neck.
+
+    Cao et al. 2019, "GCNet", the simplified block with fusion by addition; starts as the identity.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        hidden = _hidden(channels)
+        self.mask = nn.Conv2d(channels, 1, 1)
+        self.reduce = nn.Conv2d(channels, hidden, 1)
+        self.norm = nn.LayerNorm((hidden, 1, 1))
+        self.activation = nn.ReLU(inplace=True)
+        self.expand = nn.Conv2d(hidden, channels, 1)
+        nn.init.kaiming_normal_(self.mask.weight, nonlinearity="relu")
+        for parameter in (self.mask.bias, self.expand.weight, self.expand.bias):
+            assert parameter is not None
+            nn.init.zeros_(parameter)
+        assert self.mask.bias is not None
+        self.mask.bias.requires_grad_(False)  # a softmax does not see an offset common to all pixels
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights = torch.softmax(self.mask(x).flatten(2), dim=2)  # (B, 1, H W)
+        context = torch.matmul(x.flatten(2), weights.transpose(1, 2)).unsqueeze(3)  # -> (B, C, 1, 1)
+        return x + self.expand(self.activation(self.norm(self.reduce(context))))
+
+
+class SqueezeExcitation(nn.Module):
+    """Scale each channel by a number in (0, 1) computed from the map's mean. Hu et al. 2018."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.reduce = nn.Linear(channels, _hidden(channels), bias=False)
+        self.activation = nn.ReLU(inplace=True)
+        self.expand = nn.Linear(_hidden(channels), channels, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = torch.sigmoid(self.expand(self.activation(self.reduce(x.mean(dim=(2, 3))))))  # (B, C)
+        return x * scale.unsqueeze(2).unsqueeze(3)
+
+
+def start_small(network: nn.Module) -> None:
+    """Give every convolution weights of N(0, 0.001) and leave its bias, as the authors do with INIT_WEIGHTS."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.normal_(module.weight, std=START_STD)
+
+
+def _stage(in_channels: int, channels: int, *, stride: int, depth: int, attention: str) -> nn.Sequential:
+    first = LightBottleneck(in_channels, channels, stride=stride, attention=attention)
+    rest = (LightBottleneck(channels, channels, stride=1, attention=attention) for _ in range(depth - 1))
+    return nn.Sequential(first, *rest)
+
+
+def _attention(name: str, channels: int) -> nn.Module:
+    if name == "none":
+        return nn.Identity()
+    return GlobalContext(channels) if name == "gc" else SqueezeExcitation(channels)
+
+
+def _hidden(channels: int) -> int:
+    return max(channels // ATTENTION_RATIO, MIN_HIDDEN)
+
+
+def _check_choice(setting: str, value: str, possible: Sequence[str]) -> None:
+    if value not in possible:
+        raise SettingError(f"LPN has no {setting} {value!r}. {nearest_name(str(value), possible)}")
+
+
+NETWORK = LPN
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "lpn_50": {"blocks": (3, 4, 6, 3)},
+    "lpn_101": {"blocks": (3, 4, 23, 3)},
+    "lpn_152": {"blocks": (3, 8, 36, 3)},
+}
+
+DEFAULT = FamilyDefault(
+    codec="heatmap",
+    outputs=("heatmap",),
+    sizes=dict.fromkeys(VARIANTS, (192, 256)),
+    resize="box",
+    official_colour="BGR",
+    counting="lpn",
+)
+
+_BLOCK = (
+    ("conv1", "reduce.conv"), ("bn1", "reduce.norm"), ("conv2", "spatial.conv"), ("bn2", "spatial.norm"),
+    ("conv3", "expand.conv"), ("bn3", "expand.norm"),
+    (r"downsample\.0", "shortcut.conv"), (r"downsample\.1", "shortcut.norm"),
+    (r"att\.conv_mask", "attention.mask"), (r"att\.channel_add_conv\.0", "attention.reduce"),
+    (r"att\.channel_add_conv\.1", "attention.norm"), (r"att\.channel_add_conv\.3", "attention.expand"),
+    (r"att\.fc\.0", "attention.reduce"), (r"att\.fc\.2", "attention.expand"),
+)  # fmt: skip
+_DECONVS = (
+    (0, "0.deconv"), (1, "0.norm"), (3, "1.conv"), (4, "1.norm"),
+    (6, "2.deconv"), (7, "2.norm"), (9, "3.conv"), (10, "3.norm"),
+)  # fmt: skip
+
+# The authors' name of a tensor (a whole-name pattern) -> ours.
+OFFICIAL_KEYS: tuple[tuple[str, str], ...] = (
+    (r"conv1\.(\w+)", r"stem.0.conv.\1"),
+    (r"bn1\.(\w+)", r"stem.0.norm.\1"),
+    *(
+        (rf"layer{i + 1}\.(\d+)\.{theirs}\.(\w+)", rf"stages.{i}.\1.{ours}.\2")
+        for i in range(len(STAGE_CHANNELS))
+        for theirs, ours in _BLOCK
+    ),
+    *((rf"deconv_layers\.{theirs}\.(\w+)", rf"deconvs.{ours}.\1") for theirs, ours in _DECONVS),
+    (r"final_layer\.(\w+)", r"head.\1"),
+)
+
+_COCO, _MPII = "COCO val2017, boxes of a detector with AP 56.4", "MPII val, 256x256"
+
+# Printed by the authors (README): variant -> number of keypoints of the skeleton -> figures, all with flip test.
+# Their "G" of MACs is 2^30.
+PUBLISHED: dict[str, dict[int, dict[str, Any]]] = {
+    "lpn_50": {
+        17: {"macs": 1_000_000_000, "data": _COCO, "AP": 0.691, "AP_test_dev": 0.687},
+        16: {"macs": 1_300_000_000, "data": _MPII, "PCKh": 0.8864, "PCKh@0.1 as published (at 0.11)": 0.3412},
+    },
+    "lpn_101": {17: {"macs": 1_400_000_000, "data": _COCO, "AP": 0.704}},
+    "lpn_152": {17: {"macs": 1_800_000_000, "data": _COCO, "AP": 0.710}},
+}
