@@ -160,13 +160,19 @@ def broken_loss(monkeypatch, *, at_calls: set[int]) -> None:
     """Let the loss be NaN at these calls (0-based)."""
     calls = iter(range(10**6))
 
-    class Broken(loop.AELoss):
-        def __call__(self, outputs, targets):
-            parts = super().__call__(outputs, targets)
+    make_loss = loop.make_loss
+
+    def make_broken(recipe, spec):
+        whole = make_loss(recipe, spec)
+
+        def broken(outputs, targets):
+            parts = whole(outputs, targets)
             factor = float("nan") if next(calls) in at_calls else 1.0
             return {**parts, "total": parts["total"] * factor}
 
-    monkeypatch.setattr(loop, "AELoss", Broken)
+        return broken
+
+    monkeypatch.setattr(loop, "make_loss", make_broken)
 
 
 def test_a_step_that_is_not_finite_changes_nothing_and_is_counted(tmp_path, monkeypatch):

@@ -23,7 +23,7 @@ from litepose.codecs import CODECS, Codec
 from litepose.errors import CheckpointError, ModelError, SettingError, SpecError, nearest_name
 from litepose.files import write_bytes
 from litepose.geometry import check_input_size
-from litepose.models.layers import PoseNetwork
+from litepose.models.layers import FamilyDefault, PoseNetwork
 from litepose.skeleton import Skeleton
 from litepose.spec import BOX_RULES, SPEC_KEY, InputSpec, OutputSpec, PoseSpec, box_rule
 
@@ -177,11 +177,10 @@ def import_official(
     best = max(renamed, key=lambda state: sum(tensor.shape == shapes.get(name) for name, tensor in state.items()))
     load_state(network, best, source=f"{path} as {model} with {skeleton.num_keypoints} keypoints")
     _check_finite(best, source=str(path))
-    colour = "RGB" if source == "mmpose" else family.DEFAULT.official_colour
-    spec = _with_colour(spec, colour).with_provenance(
-        source=source, colour=colour, imported_from=path.name, imported_sha256=_sha256(path)
+    spec = replace(spec, input=_official_input(spec, source, family.DEFAULT)).with_provenance(
+        source=source, imported_from=path.name, imported_sha256=_sha256(path)
     )
-    return network.eval(), spec
+    return network.eval(), _with_pixels_noted(spec)
 
 
 def _check_finite(state: Mapping[str, Tensor], *, source: str) -> None:
@@ -232,12 +231,22 @@ def _made_for(arch: Mapping[str, Any] | None) -> tuple[int, int] | None:
     return (arch["img_size"],) * 2 if arch else None
 
 
-def _with_colour(spec: PoseSpec, colour: str) -> PoseSpec:
-    """Return the spec with another channel order; mean and std follow it."""
-    if colour == spec.input.colour:
-        return spec
-    flipped = replace(spec.input, colour=colour, mean=spec.input.mean[::-1], std=spec.input.std[::-1])
-    return replace(spec, input=flipped)
+def _official_input(spec: PoseSpec, source: str, default: FamilyDefault) -> InputSpec:
+    """Return the spec's input as imported weights expect it: mmpose's always RGB, others as their authors trained them.
+
+    Mean and std stay what they are, number for number: the authors' code applies (0.485, 0.456, 0.406) to the channels
+    as they come, also where they come as B, G, R (zhang943/lpn-pytorch@f397525, lib/dataset/JointsDataset.py).
+    """
+    if source == "mmpose":
+        return replace(spec.input, colour="RGB")
+    num_keypoints = spec.skeleton.num_keypoints
+    colour = default.official_colour_by_keypoints.get(num_keypoints, default.official_colour)
+    return replace(spec.input, colour=colour)
+
+
+def _with_pixels_noted(spec: PoseSpec) -> PoseSpec:
+    rule = spec.input
+    return spec.with_provenance(colour=rule.colour, mean=list(rule.mean), std=list(rule.std))
 
 
 def _difference(source: str, total: int, missing: list[str], unexpected: list[str], misshapen: list[str]) -> str:

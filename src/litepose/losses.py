@@ -46,6 +46,15 @@ class PersonTargets(Protocol):
     def weights(self) -> Tensor: ...
 
 
+class Loss(Protocol):
+    """What the training calls: the network's outputs and the codec's targets, batched tensors, to named scalars.
+
+    One is "total", which is minimised; the others are its parts.
+    """
+
+    def __call__(self, outputs: Sequence[Tensor], targets: Any) -> dict[str, Tensor]: ...
+
+
 @dataclass(frozen=True)
 class AELoss:
     """Masked squared error of the heatmaps, plus pull and push of the tags of the first output that has tags.
@@ -173,5 +182,5 @@ def _push(of_people: Tensor, present: Tensor, people: Tensor, kind: str) -> Tens
     return torch.where(people > 1, 0.5 * total / pairs, torch.zeros_like(total))
 
 
-# Codec name -> loss. Calling one takes the network's outputs and the codec's targets as tensors, batched.
+# Codec name -> loss.
 LOSSES: dict[str, type[Any]] = {"ae": AELoss, "heatmap": HeatmapLoss}

@@ -19,6 +19,9 @@ from litepose.errors import InputSizeError, SettingError
 # Kernel of a transposed convolution that doubles the map -> (padding, output padding). HRNet family.
 DECONV_PADDING = {4: (1, 0), 3: (1, 1), 2: (0, 0)}
 
+# Another project's name of a tensor (a whole-name pattern) -> ours.
+Keys = tuple[tuple[str, str], ...]
+
 
 @dataclass(frozen=True)
 class FamilyDefault:
@@ -28,8 +31,11 @@ class FamilyDefault:
     outputs: a name for each output in exported files.
     sizes: variant -> (w, h) of the input it was made for.
     resize: how a picture becomes the input, as the pose spec names it.
-    official_colour: the channel order that the authors' own weights expect.
-    counting: the rule by which the authors counted what the network costs, as `counting` names it.
+    official_colour: the channel order that the authors' own weights expect; official_colour_by_keypoints: where weights
+        for that many keypoints expect another one. Mean and std are `InputSpec`'s, of the channels in that order:
+        (0.485, 0.456, 0.406) belong to B, G, R where the order is BGR, as the HRNet family's code normalises.
+    counting: the rule by which the authors counted what the network costs, as `counting` names it;
+        counting_by_variant: where a variant's authors had another one.
     """
 
     codec: str
@@ -37,7 +43,9 @@ class FamilyDefault:
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     resize: str = "short_side"
     official_colour: str = "RGB"
+    official_colour_by_keypoints: Mapping[int, str] = field(default_factory=dict)
     counting: str = "litepose"
+    counting_by_variant: Mapping[str, str] = field(default_factory=dict)
     codec_settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -168,6 +176,17 @@ def make_divisible(value: float, divisor: int = 8) -> int:
     """Return the nearest multiple of `divisor`, at least one, and never below 0.9 of `value` (MobileNet's rule)."""
     nearest = max(divisor, int(value + divisor / 2) // divisor * divisor)
     return nearest + divisor if nearest < 0.9 * value else nearest
+
+
+def conv_norm_keys(conv: str, norm: str, ours: str) -> Keys:
+    """Return the rules by which another project's convolution and normalisation become our `ConvNorm`.
+
+    conv, norm: patterns of the modules' names; their groups may stand in `ours`.
+    """
+    return (
+        (rf"{conv}\.(?P<tensor>\w+)", rf"{ours}.conv.\g<tensor>"),
+        (rf"{norm}\.(?P<tensor>\w+)", rf"{ours}.norm.\g<tensor>"),
+    )
 
 
 def check_input_size(images: Tensor, stride: int) -> None:

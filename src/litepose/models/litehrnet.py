@@ -348,3 +348,49 @@ OFFICIAL_KEYS: tuple[tuple[str, str], ...] = tuple(
         (r"final_layer", "final"),
     )
 )
+
+_COCO, _MPII = "COCO val2017, boxes of person AP .564, flip test", "MPII val, flip test"
+_M = 2**20  # of the authors' counting tool
+
+
+def _coco(macs: float, ap: float, ap50: float, ap75: float, ar: float, ar50: float) -> dict[str, Any]:
+    return {"macs": round(macs * _M), "AP": ap, "AP50": ap50, "AP75": ap75, "AR": ar, "AR50": ar50}
+
+
+def _mpii(macs: float, mean: float, mean_at_11: float) -> dict[str, Any]:
+    """The column printed as Mean@0.1 is measured at 0.11 (HRNet's evaluation takes the wrong row)."""
+    return {"data": _MPII, "sizes": {(256, 256): {"macs": round(macs * _M), "PCKh": mean, "PCKh@0.11": mean_at_11}}}
+
+
+# Printed by the authors (README): variant -> number of keypoints of the skeleton -> figures, by input size (w, h). MACs
+# by the rule "torchstat".
+PUBLISHED: dict[str, dict[int, dict[str, Any]]] = {
+    "litehrnet_18": {
+        17: {
+            "data": _COCO,
+            "sizes": {
+                (192, 256): _coco(205.2, 0.648, 0.867, 0.730, 0.712, 0.911),
+                (288, 384): _coco(461.6, 0.676, 0.878, 0.750, 0.737, 0.921),
+            },
+        },
+        16: _mpii(273.4, 0.854, 0.295),
+    },
+    "litehrnet_30": {
+        17: {
+            "data": _COCO,
+            "sizes": {
+                (192, 256): _coco(319.2, 0.672, 0.880, 0.750, 0.733, 0.922),
+                (288, 384): _coco(717.8, 0.704, 0.887, 0.777, 0.762, 0.928),
+            },
+        },
+        16: _mpii(425.3, 0.870, 0.313),
+    },
+    "litehrnet_naive_18": {
+        17: {"data": _COCO, "sizes": {(192, 256): _coco(194.8, 0.628, 0.855, 0.699, 0.691, 0.901)}},
+        16: _mpii(259.6, 0.853, 0.305),
+    },
+    "litehrnet_wider_naive_18": {
+        17: {"data": _COCO, "sizes": {(192, 256): _coco(311.1, 0.660, 0.871, 0.737, 0.721, 0.913)}},
+        16: {**_mpii(418.7, 0.868, 0.311), "note": "418.7 is probably a misprint: the authors' tool gives 414.6"},
+    },
+}

@@ -14,7 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from litepose.errors import SettingError, nearest_name
-from litepose.models.layers import ConvNorm, DeconvNorm, FamilyDefault, PoseNetwork, check_input_size
+from litepose.models.layers import (
+    ConvNorm,
+    DeconvNorm,
+    FamilyDefault,
+    Keys,
+    PoseNetwork,
+    check_input_size,
+    conv_norm_keys,
+)
 
 STEM_CHANNELS = 64
 STAGE_CHANNELS = (64, 128, 256, 512)
@@ -177,34 +185,32 @@ DEFAULT = FamilyDefault(
     sizes=dict.fromkeys(VARIANTS, (192, 256)),
     resize="box",
     official_colour="BGR",
+    official_colour_by_keypoints={16: "RGB"},  # the configurations for MPII say COLOR_RGB: true
     counting="lpn",
 )
 
-_BLOCK = (
-    ("conv1", "reduce.conv"), ("bn1", "reduce.norm"), ("conv2", "spatial.conv"), ("bn2", "spatial.norm"),
-    ("conv3", "expand.conv"), ("bn3", "expand.norm"),
-    (r"downsample\.0", "shortcut.conv"), (r"downsample\.1", "shortcut.norm"),
-    (r"att\.conv_mask", "attention.mask"), (r"att\.channel_add_conv\.0", "attention.reduce"),
-    (r"att\.channel_add_conv\.1", "attention.norm"), (r"att\.channel_add_conv\.3", "attention.expand"),
-    (r"att\.fc\.0", "attention.reduce"), (r"att\.fc\.2", "attention.expand"),
-)  # fmt: skip
-_DECONVS = (
-    (0, "0.deconv"), (1, "0.norm"), (3, "1.conv"), (4, "1.norm"),
-    (6, "2.deconv"), (7, "2.norm"), (9, "3.conv"), (10, "3.norm"),
+_ATTENTION = (
+    ("conv_mask", "mask"), (r"channel_add_conv\.0", "reduce"), (r"channel_add_conv\.1", "norm"),
+    (r"channel_add_conv\.3", "expand"), (r"fc\.0", "reduce"), (r"fc\.2", "expand"),
 )  # fmt: skip
 
-# The authors' name of a tensor (a whole-name pattern) -> ours.
-OFFICIAL_KEYS: tuple[tuple[str, str], ...] = (
-    (r"conv1\.(\w+)", r"stem.0.conv.\1"),
-    (r"bn1\.(\w+)", r"stem.0.norm.\1"),
-    *(
-        (rf"layer{i + 1}\.(\d+)\.{theirs}\.(\w+)", rf"stages.{i}.\1.{ours}.\2")
-        for i in range(len(STAGE_CHANNELS))
-        for theirs, ours in _BLOCK
-    ),
-    *((rf"deconv_layers\.{theirs}\.(\w+)", rf"deconvs.{ours}.\1") for theirs, ours in _DECONVS),
-    (r"final_layer\.(\w+)", r"head.\1"),
-)
+
+def _official_keys() -> Keys:
+    keys = [*conv_norm_keys("conv1", "bn1", "stem.0"), (r"final_layer\.(\w+)", r"head.\1")]
+    for i in range(len(STAGE_CHANNELS)):
+        theirs, ours = rf"layer{i + 1}\.(\d+)", rf"stages.{i}.\1"
+        for n, part in enumerate(("reduce", "spatial", "expand"), start=1):
+            keys += conv_norm_keys(rf"{theirs}\.conv{n}", rf"{theirs}\.bn{n}", f"{ours}.{part}")
+        keys += conv_norm_keys(rf"{theirs}\.downsample\.0", rf"{theirs}\.downsample\.1", f"{ours}.shortcut")
+        keys += [(rf"{theirs}\.att\.{name}\.(\w+)", rf"{ours}.attention.{part}.\2") for name, part in _ATTENTION]
+    for i in range(2):  # six modules each: deconvolution, norm, ReLU, convolution, norm, ReLU
+        deconv, norm, conv, conv_norm = (rf"deconv_layers\.{6 * i + n}" for n in (0, 1, 3, 4))
+        keys += [(rf"{deconv}\.(\w+)", rf"deconvs.{2 * i}.deconv.\1"), (rf"{norm}\.(\w+)", rf"deconvs.{2 * i}.norm.\1")]
+        keys += conv_norm_keys(conv, conv_norm, f"deconvs.{2 * i + 1}")
+    return tuple(keys)
+
+
+OFFICIAL_KEYS: Keys = _official_keys()
 
 _COCO, _MPII = "COCO val2017, boxes of a detector with AP 56.4", "MPII val, 256x256"
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pydantic
 import torch
 from torch import nn
 
 from litepose import __version__, checkpoints, files, models
 from litepose.codecs import codec_from_json
-from litepose.errors import CheckpointError, RecipeError, SettingError, SpecError
+from litepose.errors import CheckpointError, RecipeError, SettingError, SpecError, nearest_name
+from litepose.losses import LOSSES, Loss
 from litepose.skeleton import load_skeleton
 from litepose.spec import PoseSpec
 from litepose.training.recipe import Recipe
@@ -27,8 +30,8 @@ FREE_TO_CHANGE = {
 }  # fmt: skip
 
 
-def make_spec(recipe: Recipe, data: Sequence[str] = ()) -> PoseSpec:
-    """Return the spec of the weights that this recipe trains. data: the names of the training sets.
+def make_spec(recipe: Recipe) -> PoseSpec:
+    """Return the spec of the weights that this recipe trains.
 
     Raises RecipeError, ModelError, SkeletonError, InputSizeError.
     """
@@ -45,18 +48,34 @@ def make_spec(recipe: Recipe, data: Sequence[str] = ()) -> PoseSpec:
         arch=None if model.arch is None else models.read_arch(model.arch),
         **model.settings,
     )
-    if len(recipe.loss.heatmap_factors) != len(spec.outputs):
-        raise RecipeError(
-            f"The recipe's [loss] heatmap_factors has {len(recipe.loss.heatmap_factors)} numbers; {model.name} has "
-            f"{len(spec.outputs)} outputs. Give one factor for each output."
-        )
     return spec.with_provenance(
         source="trained",
         litepose_version=__version__,
         torch_version=torch.__version__,
-        data=list(data),
         recipe=_public(recipe),
     )
+
+
+def make_loss(recipe: Recipe, spec: PoseSpec) -> Loss:
+    """Return the loss that belongs to the spec's codec, with the recipe's settings. Raises RecipeError."""
+    kind = LOSSES[spec.codec.name]
+    known = {field.name for field in dataclasses.fields(kind)}
+    for key in recipe.loss:
+        if key not in known:
+            raise RecipeError(f"The recipe's [loss] has an unknown key {key!r}. {nearest_name(key, known)}")
+    try:
+        loss: Loss = pydantic.TypeAdapter(kind).validate_python(recipe.loss)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise RecipeError(f"The recipe's loss.{key} = {first['input']!r} is impossible: {first['msg']}.") from error
+    factors = getattr(loss, "heatmap_factors", None)
+    if factors is not None and len(factors) != len(spec.outputs):
+        raise RecipeError(
+            f"The recipe's [loss] heatmap_factors has {len(factors)} numbers; {spec.model} has {len(spec.outputs)} "
+            "outputs. Give one factor for each output."
+        )
+    return loss
 
 
 def _public(recipe: Recipe) -> dict[str, Any]:
