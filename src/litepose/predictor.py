@@ -24,6 +24,7 @@ from litepose import images
 from litepose.codecs import Found, Pass
 from litepose.detectors import (
     Detector,
+    OnnxDetector,
     PoseDetector,
     checked_boxes,
     usable_boxes,
@@ -33,6 +34,7 @@ from litepose.errors import PictureError, SettingError
 from litepose.geometry import Warp, check_input_size, round_up, size_of
 from litepose.poses import Poses
 from litepose.runtimes import Runtime, open_runtime
+from litepose.runtimes.onnx import has_spec
 from litepose.spec import BOX_RULES, InputSpec
 from litepose.weights import DEFAULT, names, path_of
 
@@ -284,7 +286,10 @@ def open_detector(
         return source
     if str(source) == "picture":
         return whole_picture
-    return PoseDetector(load(path_of(source), device=device, threads=threads))
+    path = path_of(source)
+    if path.suffix.lower() == ".onnx" and path.is_file() and not has_spec(path):
+        return OnnxDetector(path, device=device, threads=threads)
+    return PoseDetector(load(path, device=device, threads=threads))
 
 
 def as_image(picture: Picture) -> np.ndarray:
