@@ -95,7 +95,7 @@ class OnnxDetector:
         if colour not in ("BGR", "RGB"):
             raise SettingError(f"A detector was to be fed with the colour order {colour!r}. Possible: BGR, RGB.")
         self.path, self.colour, self.min_score, self.label = Path(path), colour, min_score, label
-        self.mean, self.std = np.float32(mean), np.float32(std)
+        self.mean, self.std = np.array(mean, dtype=np.float32), np.array(std, dtype=np.float32)
         if not self.path.is_file():
             raise ModelError(f"There is no detector file {path}. Check the path.")
         self._session = open_session(self.path, device, threads or physical_cores())
@@ -132,7 +132,7 @@ class OnnxDetector:
     def _input_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Return the (w, h) that the file fixes, or else `size`."""
         inputs = {one.name: one.shape for one in self._session.get_inputs()}
-        shape = next(iter(inputs.values()), [])
+        shape: list[Any] = next(iter(inputs.values()), [])
         if len(inputs) != 1 or len(shape) != 4 or (isinstance(shape[1], int) and shape[1] != 3):
             raise ModelError(self._refusal(inputs))
         fixed = isinstance(shape[2], int) and isinstance(shape[3], int)
@@ -141,8 +141,8 @@ class OnnxDetector:
     def _refusal(self, found: Mapping[str, Any]) -> str:
         arrays = ", ".join(f"{name} {tuple(shape)}" for name, shape in found.items())
         return (
-            f"{self.path} was to detect people; it has {arrays or 'no inputs'}. A detector takes one picture (batch, 3, "
-            "height, width) and gives boxes with scores (..., N, 5), or boxes (..., N, 4) and scores (..., N). Export "
+            f"{self.path} was to detect people; it has {arrays or 'no inputs'}. A detector takes one picture "
+            "(batch, 3, height, width) and gives boxes with scores (..., N, 5), or boxes (..., N, 4) and scores (..., N). Export "
             "it with its non-maximum suppression, or wrap it in a function picture -> boxes."
         )
 
@@ -222,7 +222,7 @@ def _check_known(rows: Mapping[int | str, Any], known: Collection[int | str], pa
         example = next((repr(one) for one in known), "none")
         raise AnnotationError(
             f"{path} has boxes for {len(rows)} pictures ({some}), of which none is among the {len(at_hand)} at hand "
-            f"(such as {example}). Give the detections of these pictures; ids must be equal, in kind too (1 is not '1')."
+            f"(such as {example}). Give the detections of these pictures; ids must be of one kind too (1 is not '1')."
         )
     warnings.warn(
         f"{path}: {len(strangers)} of the {len(rows)} pictures it has boxes for are not at hand ({some}); left out.",
@@ -240,7 +240,7 @@ def truth_boxes(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
     if sample.skeleton != MPII16:
         cleaned, usable = clean_coco_boxes(xyxy_to_xywh(boxes), sample.areas, sample.size)
         boxes, kept = xywh_to_xyxy(cleaned), kept & usable & (cleaned[:, 2:] > 0).all(axis=1)  # as mmpose; HRNet: >= 0
-    people = np.flatnonzero(kept)
+    people = np.flatnonzero(kept & _usable(boxes, sample.size))
     return np.column_stack([boxes[people], np.ones(len(people))]).astype(np.float32), people
 
 

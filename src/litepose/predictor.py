@@ -265,7 +265,7 @@ class Predictor:
         if self.takes_boxes:
             box = np.array([0, 0, *picture_size]) if box is None else box
             udp = rule == "box_udp"
-            base = Warp.of_box(box, size, udp=udp)
+            base = Warp.box(box, size, udp=udp)
             return base if scale == 1 else base.then(_spread(size, larger, udp=udp))
         base = Warp.resize(picture_size, size) if rule == "stretch" else Warp.letterbox(picture_size, size)
         return base if scale == 1 else base.then(Warp.resize(size, larger))
@@ -343,7 +343,7 @@ def _passes(views: Sequence[View], outputs: Iterator[tuple[np.ndarray, ...]]) ->
 
 
 def _spread(source: tuple[int, int], size: tuple[int, int], *, udp: bool) -> Warp:
-    """Return the warp from one (w, h) crop to a larger one of the same box: what `Warp.of_box` of that size gives."""
+    """Return the warp from one (w, h) crop to a larger one of the same box: what `Warp.box` of that size gives."""
     factors = (np.array(size, dtype=np.float64) - udp) / (np.array(source) - udp)
     return Warp(np.diag([*factors, 1.0])[:2], size)
 
