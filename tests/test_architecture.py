@@ -68,7 +68,7 @@ TABLE = {
     "counting": ["models*", "spec", "geometry"],
     "export": ["models*", "spec", "runtimes*", "checkpoints", "counting", "predictor", "geometry", "files"],
     "writers": FORMATS,
-    "folders": [*FORMATS, *PICTURES, "predictor", "writers"],
+    "folders": [*FORMATS, *PICTURES, "predictor", "detectors", "writers"],
     "benchmark": [*FORMATS, *PICTURES, "predictor", "runtimes*"],
 }
 # These may import everything but commands and web.

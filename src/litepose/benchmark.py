@@ -56,6 +56,7 @@ class BenchReport:
     peak_share: float | None
     memory_mb: float | None
     load: float | None
+    top_down: bool = False
 
     @property
     def total_ms(self) -> float:
@@ -107,6 +108,7 @@ def benchmark(
         peak_share=gflops / (peak_gflops * threads) if gflops and peak_gflops else None,
         memory_mb=_peak_memory_mb(),
         load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        top_down=predictor.takes_boxes,
     )
 
 

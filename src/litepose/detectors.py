@@ -62,7 +62,9 @@ class PoseDetector:
         poses = poses[poses.scores >= self.min_score]
         boxes = poses.keypoint_boxes
         extent = boxes[:, 2:] - boxes[:, :2]
-        boxes = boxes + np.concatenate([-extent, extent], axis=1) * np.float32(self.margin)
+        # A side is taken for at least a quarter of the other: keypoints in a row still make a box.
+        reach = np.float32(self.margin) * np.maximum(extent, extent.max(axis=1, keepdims=True) / 4)
+        boxes = boxes + np.concatenate([-reach, reach], axis=1)
         scores = np.minimum(poses.scores, 1)
         return np.column_stack([boxes, scores])[extent.max(axis=1, initial=0) > 0].astype(np.float32)
 
@@ -142,8 +144,8 @@ class OnnxDetector:
         arrays = ", ".join(f"{name} {tuple(shape)}" for name, shape in found.items())
         return (
             f"{self.path} was to detect people; it has {arrays or 'no inputs'}. A detector takes one picture "
-            "(batch, 3, height, width) and gives boxes with scores (..., N, 5), or boxes (..., N, 4) and scores (..., N). Export "
-            "it with its non-maximum suppression, or wrap it in a function picture -> boxes."
+            "(batch, 3, height, width) and gives boxes with scores (..., N, 5), or boxes (..., N, 4) and scores (..., "
+            "N). Export it with its non-maximum suppression, or wrap it in a function picture -> boxes."
         )
 
 
@@ -244,17 +246,17 @@ def truth_boxes(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
     return np.column_stack([boxes[people], np.ones(len(people))]).astype(np.float32), people
 
 
-def checked_boxes(boxes: np.ndarray, picture_size: tuple[int, int]) -> np.ndarray:
+def checked_boxes(boxes: np.ndarray, picture_size: tuple[int, int], *, of: str = "this picture") -> np.ndarray:
     """Return boxes that somebody gave for a (w, h) picture as (M, 5) float32, scores 1 where there are none.
 
-    Raises SettingError where an array or a box in it cannot be meant.
+    of: what the boxes are of, for the error. Raises SettingError where an array or a box in it cannot be meant.
     """
     array = np.asarray(boxes)
     if array.size == 0:
         return np.zeros((0, 5), dtype=np.float32)
     if array.ndim != 2 or array.shape[1] not in (4, 5) or array.dtype.kind not in "iuf":
         raise SettingError(
-            f"Boxes must be an (M, 4) array of x1, y1, x2, y2 in picture px, or (M, 5) with a score; found "
+            f"The boxes of {of} must be an (M, 4) array of x1, y1, x2, y2 in picture px, or (M, 5) with a score; found "
             f"{array.dtype} of {array.shape}. One box is an array of one row."
         )
     array = array.astype(np.float32)
@@ -262,10 +264,9 @@ def checked_boxes(boxes: np.ndarray, picture_size: tuple[int, int]) -> np.ndarra
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         raise SettingError(
-            f"Boxes were given for a picture of {picture_size[0]}x{picture_size[1]}, and {int(wrong.sum())} of "
-            f"{len(array)} cannot be looked at; the first is row {row}: "
-            f"{', '.join(f'{value:g}' for value in array[row])}. A box is x1, y1, x2, y2 (corners, not width and "
-            "height) with x1 < x2 and y1 < y2, and some of it lies in the picture."
+            f"{int(wrong.sum())} of {len(array)} boxes of {of}, {picture_size[0]}x{picture_size[1]}, cannot be looked "
+            f"at; the first is row {row}: {', '.join(f'{value:g}' for value in array[row])}. A box is x1, y1, x2, y2 "
+            "(corners, not width and height) with x1 < x2 and y1 < y2, and some of it lies in the picture."
         )
     return _with_scores(array)
 

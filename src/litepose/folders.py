@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from litepose import images
+from litepose.detectors import checked_boxes, read_box_file
 from litepose.drawing import draw
 from litepose.errors import PictureError, SettingError
 from litepose.files import check_writable
@@ -36,14 +37,17 @@ def predict_files(
     *,
     output: str | Path | None = None,
     min_score: float = 0.0,
-    boxes: bool = False,
+    boxes: Sequence[np.ndarray] | None = None,
+    draw_boxes: bool = False,
     max_megapixels: float | None = images.MAX_MEGAPIXELS,
 ) -> Iterator[Outcome]:
     """Find the people of each file, in order, while the next one is being read.
 
     output: a folder for drawn pictures of the same names; None draws nothing. Inputs are never overwritten.
-    min_score: people below are left out. boxes: draw boxes and scores too.
-    Raises SettingError before anything is read; a broken file becomes an Outcome with its error.
+    min_score: people below are left out. boxes: one array for each file, as `Predictor` takes them.
+    draw_boxes: draw boxes and scores too.
+    Raises SettingError before anything is read, and for boxes that are none; a broken file becomes an Outcome with its
+    error.
     """
     names = images.distinct_names(files)
     drawings = _drawings(files, names, None if output is None else Path(output))
@@ -58,19 +62,30 @@ def predict_files(
             except PictureError as error:
                 yield Outcome(file, error=error)
                 continue
-            yield _predict(predictor, image, file, name, drawing, min_score, boxes)
+            start = time.perf_counter()
+            given = None if boxes is None else checked_boxes(boxes[i], size_of(image), of=str(file))
+            poses = predictor(image, given)
+            seconds = time.perf_counter() - start
+            poses = poses[poses.scores >= min_score]
+            if drawing is not None:
+                images.write(drawing, draw(image, poses, boxes=draw_boxes, scores=draw_boxes))
+            yield Outcome(file, PictureResult(name.as_posix(), size_of(image), poses), seconds, drawing)
 
 
-def _predict(
-    predictor: Predictor, image: np.ndarray, file: Path, name: Path, drawing: Path | None, min_score: float, boxes: bool
-) -> Outcome:
-    start = time.perf_counter()
-    poses = predictor(image)
-    seconds = time.perf_counter() - start
-    poses = poses[poses.scores >= min_score]
-    if drawing is not None:
-        images.write(drawing, draw(image, poses, boxes=boxes, scores=boxes))
-    return Outcome(file, PictureResult(name.as_posix(), size_of(image), poses), seconds, drawing)
+def boxes_of_files(path: str | Path, files: Sequence[Path]) -> list[np.ndarray]:
+    """Return the boxes that a COCO detection file has for each picture file, (M, 5), none where it names it not.
+
+    A picture's id in the file is its name, its name without suffix, or the number in that (000000000139.jpg: 139).
+    Raises AnnotationError, also where no picture is named.
+    """
+    keys = [_ids_of(file) for file in files]
+    by_id = read_box_file(path, known=[one for ids in keys for one in ids])
+    nobody = np.zeros((0, 5), dtype=np.float32)
+    return [next((by_id[one] for one in ids if one in by_id), nobody) for ids in keys]
+
+
+def _ids_of(file: Path) -> list[int | str]:
+    return [file.name, file.stem, *([int(file.stem)] if file.stem.isdecimal() else [])]
 
 
 def _drawings(files: Sequence[Path], names: Sequence[Path], output: Path | None) -> list[Path | None]:

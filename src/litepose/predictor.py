@@ -287,6 +287,11 @@ def open_detector(
     if str(source) == "picture":
         return whole_picture
     path = path_of(source)
+    if path.suffix.lower() == ".json":
+        raise SettingError(
+            f"Boxes were to come from a detector, {path}; it is a file of boxes that belong to pictures. Read it with "
+            'detectors.read_box_file and give each call its own, or give a model, a detector or "picture".'
+        )
     if path.suffix.lower() == ".onnx" and path.is_file() and not has_spec(path):
         return OnnxDetector(path, device=device, threads=threads)
     return PoseDetector(load(path, device=device, threads=threads))

@@ -23,12 +23,15 @@ from litepose.commands.options import (
 
 if TYPE_CHECKING:
     from litepose.benchmark import BenchReport
+    from litepose.poses import Sample
 
 
 def run(
     model: Annotated[str, typer.Argument(help="A shipped model's name, an exported file or a checkpoint.")],
     image: Annotated[Path | None, typer.Option("--image", help="Time this picture, not a synthetic one.")] = None,
-    people: Annotated[int, typer.Option("--people", min=0, help="In the synthetic 640x480 picture.")] = 5,
+    people: Annotated[
+        int, typer.Option("--people", min=0, help="In the synthetic 640x480 picture; top-down: boxes.")
+    ] = 5,
     size: SizeOption = None,
     decode: DecodeOption = None,
     flip: FlipOption = False,
@@ -44,6 +47,7 @@ def run(
     import cv2
 
     from litepose.benchmark import as_jpeg, benchmark
+    from litepose.detectors import truth_boxes
     from litepose.files import check_writable, write_report
     from litepose.predictor import load
 
@@ -55,25 +59,32 @@ def run(
         model, device=device, threads=threads, runtime=runtime, decode=decode, flip=flip, size=parse_size(size)
     )
     cv2.setNumThreads(predictor.runtime.threads)
-    picture = as_jpeg(_scene(people)) if image is None else image
-    report = benchmark(predictor, picture, repeat=repeat, peak_gflops=peak)
+    picture: Path | bytes | None = image
+    boxes = None
+    if picture is None:
+        scene = _scene(people)
+        picture, boxes = as_jpeg(scene.image), truth_boxes(scene)[0] if predictor.takes_boxes else None
+    report = benchmark(predictor, picture, boxes=boxes, repeat=repeat, peak_gflops=peak)
     _print(report)
     if json is not None:
         write_report(json, report.to_json())
 
 
-def _scene(people: int):
+def _scene(people: int) -> Sample:
     from litepose.datasets import open_dataset
 
-    return open_dataset(f"synthetic:people={people}-{people},seed=0,size=640x480")[0].image
+    return open_dataset(f"synthetic:people={people}-{people},seed=0,size=640x480")[0]
 
 
 def _print(report: BenchReport) -> None:
     width, height = report.picture_size
     load = "" if report.load is None else f", load {report.load:.1f}"
+    people = counted(report.people, "person found", "people found")
+    if report.top_down:
+        people = counted(report.people, "box", "boxes")
     print(
         f"{report.model}: picture {width}x{height}, input {report.size[0]}x{report.size[1]}, "
-        f"{counted(report.people, 'person', 'people')} found, {counted(report.threads, 'thread')}{load}"
+        f"{people}, {counted(report.threads, 'thread')}{load}"
     )
     print(f"{'':10}{'median':>9}{'p90':>9}{'CPU':>9}  ms, {report.repeat} rounds")
     for name, step in report.steps.items():

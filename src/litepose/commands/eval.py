@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,12 +18,30 @@ from litepose.commands.options import (
     ScalesOption,
     SizeOption,
     ThreadsOption,
+    check_takes_boxes,
     counted,
+    is_box_file,
     parse_scales,
     parse_size,
 )
 from litepose.errors import PictureError
 
+if TYPE_CHECKING:
+    import numpy as np
+
+    from litepose.datasets import Dataset
+    from litepose.poses import Sample
+    from litepose.predictor import Predictor
+
+EvalBoxesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--boxes",
+        help="Of top-down models: where boxes come from: gt (the annotated ones), a FILE.json of detections, a "
+        "bottom-up MODEL, a DETECTOR.onnx or picture (all of it). Default: gt.",
+    ),
+]
+GT = "gt"
 MAX_LISTED = 20  # unreadable pictures named in the message; the JSON report has all
 
 
@@ -38,6 +57,7 @@ def run(
     runtime: RuntimeOption = None,
     threads: ThreadsOption = None,
     device: DeviceOption = "cpu",
+    boxes: EvalBoxesOption = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N pictures.")] = None,
 ) -> None:
     from litepose import predictor
@@ -56,6 +76,7 @@ def run(
     skeleton = finder.spec.skeleton
     dataset = open_dataset(data, images=images, skeleton=skeleton)
     truth = read_truth(data, skeleton) if Path(data).is_file() else None
+    boxes_of = _open_boxes(boxes, finder, dataset, model=model, device=device, threads=threads)
     settings = {
         "model": model,
         "data": dataset.name,
@@ -65,14 +86,41 @@ def run(
         "scales": list(finder.scales),
         "decode": decode or finder.codec.mode,
         "max_people": MAX_PEOPLE,
+        **({"boxes": Path(boxes or GT).name} if finder.takes_boxes else {}),
     }
     with _Bar() as bar:
-        report = evaluate(finder, dataset, truth=truth, limit=limit, progress=bar, settings=settings)
+        report = evaluate(finder, dataset, boxes=boxes_of, truth=truth, limit=limit, progress=bar, settings=settings)
     _print(report)
     if json is not None:
         write_report(json, report.to_json())
     if report.unreadable:
         raise PictureError(_unreadable_message(report))
+
+
+def _open_boxes(
+    boxes: str | None, finder: Predictor, dataset: Dataset, *, model: str, device: str, threads: int | None
+) -> Callable[[Sample], np.ndarray] | None:
+    """Return where each sample's boxes come from; None where the predictor itself finds people."""
+    import numpy as np
+
+    from litepose.detectors import checked_boxes, read_box_file, truth_boxes
+    from litepose.predictor import open_detector
+
+    check_takes_boxes(boxes, takes_boxes=finder.takes_boxes, model=model)
+    if not finder.takes_boxes:
+        return None
+    if boxes is None or boxes == GT:
+        return lambda sample: truth_boxes(sample)[0]
+    if not is_box_file(boxes):
+        finder.detector = open_detector(boxes, device=device, threads=threads)
+        return None
+    by_id, nobody = read_box_file(boxes, known=dataset.ids), np.zeros((0, 5))
+
+    def listed(sample: Sample) -> np.ndarray:
+        given = by_id.get(sample.id, nobody)
+        return checked_boxes(given, sample.size, of=f"picture {sample.id} in {boxes}")
+
+    return listed
 
 
 class _Bar:
@@ -110,6 +158,11 @@ def _print(report: Any) -> None:
     console.print(table)
     people, pictures = counted(report.num_people, "person", "people"), counted(report.num_pictures, "picture")
     console.print(f"{people} in {pictures}.", highlight=False)
+    if "boxes" in data["settings"]:
+        gt = ", those of the annotation; published AP takes a detector's: --boxes FILE.json"
+        console.print(
+            f"Boxes: {data['settings']['boxes']}{gt if data['settings']['boxes'] == GT else ''}.", highlight=False
+        )
     if report.pck is not None:
         console.print(
             f"PCK@{report.pck.threshold:g} of the torso diagonal: "

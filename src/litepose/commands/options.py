@@ -33,6 +33,14 @@ RuntimeOption = Annotated[
     str | None, typer.Option("--runtime", help="The engine, where the model's suffix leaves a choice: onnx, torch.")
 ]
 ScalesOption = Annotated[str, typer.Option("--scales", help="Average over several sizes, e.g. 0.5,1,2.")]
+BoxesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--boxes",
+        help="Of top-down models: where boxes come from: a bottom-up MODEL, a DETECTOR.onnx, a FILE.json of detections "
+        "or picture (all of it). Default: litepose_xs.",
+    ),
+]
 FlipOption = Annotated[bool, typer.Option("--flip", help="Average with the mirrored picture.")]
 
 
@@ -41,6 +49,20 @@ def check_range(option: str, value: float, lowest: float, highest: float) -> Non
     if not lowest <= value <= highest:  # NaN is never between
         end = f"from {lowest:g} to {highest:g}" if math.isfinite(highest) else f"of at least {lowest:g}"
         raise SettingError(f"{option} wants a number {end}; found {value:g}.")
+
+
+def is_box_file(boxes: str | None) -> bool:
+    """Return whether --boxes names a file of detections, and not what detects."""
+    return boxes is not None and boxes.lower().endswith(".json")
+
+
+def check_takes_boxes(boxes: str | None, *, takes_boxes: bool, model: str) -> None:
+    """Raise SettingError where --boxes is given for a model that looks at whole pictures."""
+    if boxes is not None and not takes_boxes:
+        raise SettingError(
+            f"--boxes {boxes} was given, but {model} looks at the whole picture and finds everybody by itself. Leave "
+            "--boxes out, or take a top-down model."
+        )
 
 
 def counted(number: int, one: str, many: str | None = None) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from litepose.commands.options import (
+    BoxesOption,
     DecodeOption,
     DeviceOption,
     FlipOption,
@@ -18,7 +19,9 @@ from litepose.commands.options import (
     SizeOption,
     ThreadsOption,
     check_range,
+    check_takes_boxes,
     counted,
+    is_box_file,
     parse_scales,
     parse_size,
 )
@@ -43,7 +46,8 @@ def run(
     ] = None,
     format: Annotated[str, typer.Option("--format", help="Of --json: litepose, coco or openpose.")] = "litepose",
     min_score: Annotated[float, typer.Option("--min-score", help="Leave out people whose score is lower.")] = 0.2,
-    boxes: Annotated[bool, typer.Option("--boxes", help="Draw boxes and scores too.")] = False,
+    boxes: BoxesOption = None,
+    draw_boxes: Annotated[bool, typer.Option("--draw-boxes", help="Draw boxes and scores too.")] = False,
     recursive: Annotated[bool, typer.Option("-r", "--recursive", help="Search folders below folders.")] = False,
     max_megapixels: Annotated[
         float, typer.Option("--max-megapixels", min=0, help="Refuse larger pictures; 0 allows all.")
@@ -61,9 +65,9 @@ def run(
     # Broken pictures are reported by us, once. Read when OpenCV is imported, which has not happened yet.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     from litepose.errors import PictureError
-    from litepose.folders import predict_files
+    from litepose.folders import boxes_of_files, predict_files
     from litepose.images import find
-    from litepose.predictor import load
+    from litepose.predictor import load, open_detector
     from litepose.writers import check_target, write_results
 
     check_range("--min-score", min_score, 0, 1)
@@ -75,10 +79,20 @@ def run(
         model, device=device, threads=threads, runtime=runtime,
         decode=decode, flip=flip, size=parse_size(size), scales=parse_scales(scales),
     )  # fmt: skip
+    check_takes_boxes(boxes, takes_boxes=predictor.takes_boxes, model=model)
+    given = boxes_of_files(boxes, files) if boxes is not None and is_box_file(boxes) else None
+    if boxes is not None and given is None:
+        predictor.detector = open_detector(boxes, device=device, threads=threads)
     drawn = output if output is not None or json is not None else DEFAULT_OUTPUT
     outcomes = _shown(
         predict_files(
-            predictor, files, output=drawn, min_score=min_score, boxes=boxes, max_megapixels=max_megapixels or None
+            predictor,
+            files,
+            output=drawn,
+            min_score=min_score,
+            boxes=given,
+            draw_boxes=draw_boxes,
+            max_megapixels=max_megapixels or None,
         ),
         len(files),
     )

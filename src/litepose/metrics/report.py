@@ -63,9 +63,10 @@ class Report:
 
 
 def evaluate(
-    predict: Callable[[np.ndarray], Poses],
+    predict: Callable[..., Poses],
     dataset: AnnotatedPictures,
     *,
+    boxes: Callable[[Sample], np.ndarray] | None = None,
     truth: Truth | None = None,
     limit: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -74,6 +75,7 @@ def evaluate(
     """Find people in every picture of `dataset` and score them.
 
     predict: (H, W, 3) uint8 BGR -> Poses on the dataset's skeleton; a Predictor is one.
+    boxes: what `predict` gets beside the picture, of a top-down model the people's boxes; None = nothing.
     truth: of the annotation file, with its crowds and people without keypoints one by one; None = the samples' own,
         where ignored regions stand for them.
     limit: look at the first pictures only.
@@ -92,7 +94,7 @@ def evaluate(
         except PictureError as error:
             unreadable.append((dataset.ids[index], str(error)))
         else:
-            found[sample.id] = predict(sample.image)
+            found[sample.id] = predict(sample.image) if boxes is None else predict(sample.image, boxes(sample))
             seen.append(truth_of(sample))
         if progress is not None:
             progress(index + 1, total)
