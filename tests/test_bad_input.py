@@ -36,7 +36,7 @@ from bad_files import (
     truth,
     twice,
 )
-from dot_model import dot_spec, lay_out, paint, with_version, write_dot_model
+from dot_model import dot_spec, lay_out, paint, with_version, write_crop_model, write_dot_model
 from litepose import cli, errors
 from litepose.spec import SPEC_KEY
 
@@ -49,6 +49,7 @@ def desk(tmp_path_factory) -> Path:
     cv2.imwrite(str(folder / "images" / "1.png"), paint(lay_out(1, SIZE), SIZE))
     cv2.imwrite(str(folder / "good.png"), paint(lay_out(1, SIZE), SIZE))
     write_dot_model(folder / "dots.onnx")
+    write_crop_model(folder / "crops.onnx")
     (folder / "truth.json").write_text(json.dumps(good_truth()))
     return folder
 
@@ -344,12 +345,65 @@ RECIPES: dict[str, tuple[Make, str, str, list[str]]] = {
     ),
 }
 
-ERRORS = PICTURES | MODELS | SKELETONS | ANNOTATIONS | RECIPES
+CROPS = "predict -m crops.onnx --threads 1 -o out good.png --boxes"
+CROP_EVAL = "eval -m crops.onnx --threads 1 --json report.json --data truth.json --boxes"
+
+
+def boxes(name: str, **changes: Any) -> Make:
+    """A file of one detection in the picture "good", or 1, with some fields changed, None = without it."""
+    detection = {"image_id": "good", "category_id": 1, "bbox": [10, 10, 200, 200], "score": 0.9, **changes}
+    rows = [{key: value for key, value in detection.items() if value is not None}]
+    return text(name, json.dumps(rows))
+
+
+BOXES: dict[str, tuple[Make, str, str, list[str]]] = {
+    "boxes for a bottom-up model": (
+        nothing,
+        "predict -m dots.onnx --threads 1 -o out good.png --boxes picture",
+        "SettingError",
+        ["dots.onnx", "whole picture", "Leave"],
+    ),
+    "boxes from an unknown model": (nothing, f"{CROPS} litepose_xx", "ModelError", ["litepose_xx", "Did you mean"]),
+    "boxes from an absent detector": (nothing, f"{CROPS} gone.onnx", "ModelError", ["gone.onnx"]),
+    "boxes from an absent file": (nothing, f"{CROPS} gone.json", "AnnotationError", ["gone.json", "cannot be read"]),
+    "detections that are no json": (
+        text("d1.json", "["), f"{CROPS} d1.json", "AnnotationError", ["d1.json is no JSON", "COCO detection file"]
+    ),
+    "annotations as detections": (nothing, f"{CROPS} truth.json", "AnnotationError", ["truth.json", "a list", "gt"]),
+    "detections of other pictures": (
+        boxes("d2.json", image_id=77), f"{CROPS} d2.json", "AnnotationError", ["77", "none", "good.png"]
+    ),
+    "detections without score": (
+        boxes("d3.json", score=None), f"{CROPS} d3.json", "AnnotationError", ["number 0", "'score'", "bbox"]
+    ),
+    "detections without box": (
+        boxes("d4.json", bbox=None), f"{CROPS} d4.json", "AnnotationError", ["number 0", "'bbox'"]
+    ),
+    "box of three numbers in a file": (
+        boxes("d5.json", bbox=[1, 2, 3]), f"{CROPS} d5.json", "AnnotationError", ["number 0", "width, height"]
+    ),
+    "box outside the picture": (
+        boxes("d6.json", bbox=[900, 10, 50, 50]), f"{CROPS} d6.json", "SettingError", ["good.png", "256x256", "900"]
+    ),
+    "boxes of other pictures in an evaluation": (
+        boxes("d7.json"), f"{CROP_EVAL} d7.json", "AnnotationError", ["'good'", "such as 1"]
+    ),
+    "box outside the picture in an evaluation": (
+        boxes("d8.json", image_id=1, bbox=[0, -90, 50, 50]), f"{CROP_EVAL} d8.json", "SettingError",
+        ["picture 1", "256x256", "-90"],
+    ),
+    "text as detector": (text("d9.onnx", "hi"), f"{CROPS} d9.onnx", "ModelError", ["d9.onnx", "no model"]),
+    "a network that detects nothing": (
+        model("maps.onnx", metadata={}), f"{CROPS} maps.onnx", "ModelError", ["maps.onnx", r"\(\.\.\., N, 5\)"]
+    ),
+}  # fmt: skip
+
+ERRORS = PICTURES | MODELS | SKELETONS | ANNOTATIONS | RECIPES | BOXES
 
 
 def test_the_table_is_long_enough():
     assert len(ERRORS) >= 40
-    assert len(ERRORS) == sum(map(len, (PICTURES, MODELS, SKELETONS, ANNOTATIONS, RECIPES)))
+    assert len(ERRORS) == sum(map(len, (PICTURES, MODELS, SKELETONS, ANNOTATIONS, RECIPES, BOXES)))
 
 
 @pytest.mark.filterwarnings("ignore")

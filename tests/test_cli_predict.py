@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dot_model import dot_spec, lay_out, paint, write_dot_model
+from dot_model import K, dot_spec, lay_out, paint, write_crop_model, write_dot_model
 from litepose import cli, weights
 from tiny_model import write_tiny_checkpoint
 
@@ -83,6 +83,67 @@ def test_predict_goes_on_past_broken_files_and_exits_with_two(model, photos, tmp
     assert len(json.loads(report.read_text())["pictures"]) == 2
 
 
+@pytest.fixture(scope="module")
+def crops(tmp_path_factory) -> str:
+    return str(write_crop_model(tmp_path_factory.mktemp("crops") / "crops.onnx"))
+
+
+BLOCK = np.stack([np.arange(K) % 4 * 50.0, np.arange(K) // 4 * 50.0], axis=-1)  # one person, 150x200 px
+PAIR = np.stack([BLOCK + np.array([60, 100]), BLOCK + np.array([400, 120])]).astype(np.float32)
+PAIR_BOXES = [[20, 70, 230, 260], [360, 90, 230, 260]]  # x, y, width, height
+
+
+def people_of(report: Path) -> list[int]:
+    return [len(one["people"]) for one in json.loads(report.read_text())["pictures"]]
+
+
+@pytest.fixture
+def pair(tmp_path) -> Path:
+    """A folder with 000000000007.png, two people far apart, and b.png, the same."""
+    folder = tmp_path / "pair"
+    folder.mkdir()
+    for name in ("000000000007.png", "b.png"):
+        cv2.imwrite(str(folder / name), paint(PAIR, SIZE))
+    return folder
+
+
+@pytest.mark.parametrize("key", [7, "000000000007", "000000000007.png"])
+def test_predict_takes_the_boxes_of_a_file_by_the_pictures_name_or_number(crops, pair, tmp_path, key):
+    rows = [{"image_id": key, "category_id": 1, "bbox": box, "score": 0.9} for box in PAIR_BOXES]
+    (tmp_path / "boxes.json").write_text(json.dumps(rows))
+    report = tmp_path / "r.json"
+    options = ["--boxes", tmp_path / "boxes.json", "--json", report, "--threads", 1]
+    assert call("predict", pair, "-m", crops, *options) == 0
+    assert people_of(report) == [2, 0]
+    found = json.loads(report.read_text())["pictures"][0]["people"]
+    boxes = sorted(person["box"] for person in found)
+    np.testing.assert_allclose(boxes, [[x, y, x + w, y + h] for x, y, w, h in PAIR_BOXES])
+
+
+def test_predict_takes_boxes_from_another_model_or_the_whole_picture(crops, model, pair, tmp_path):
+    report = tmp_path / "r.json"
+    assert call("predict", pair, "-m", crops, "--boxes", model, "--json", report, "--threads", 1) == 0
+    assert people_of(report) == [2, 2]
+    assert call("predict", pair, "-m", crops, "--boxes", "picture", "--json", report, "--threads", 1) == 0
+    assert people_of(report) == [1, 1]
+
+
+def test_predict_with_a_top_down_model_works_without_boxes(crops, pair, tmp_path):
+    report = tmp_path / "r.json"  # the shipped model looks for people among dots; who it finds is its own affair
+    assert call("predict", pair / "b.png", "-m", crops, "--json", report, "--threads", 1) == 0
+    assert len(people_of(report)) == 1
+
+
+def test_bench_of_a_top_down_model_times_as_many_boxes_as_are_asked_for(crops, tmp_path, capsys):
+    report = tmp_path / "b.json"
+    assert call("bench", crops, "--people", 3, "--repeat", 1, "--json", report) == 0
+    assert "input 192x256, 3 boxes, 1 thread" in capsys.readouterr().out
+    content = json.loads(report.read_text())
+    assert (content["people"], content["size"], content["top_down"]) == (3, [192, 256], True)
+    assert call("bench", crops, "--people", 0, "--repeat", 1) == 0
+    assert "0 boxes" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
@@ -102,6 +163,7 @@ def test_predict_goes_on_past_broken_files_and_exits_with_two(model, photos, tmp
         (["PHOTOS", "--min-score", "1.5"], "found 1.5"),
         (["PHOTOS", "--device", "abacus"], "abacus"),
         (["PHOTOS", "--runtime", "torch"], ".safetensors"),
+        (["PHOTOS", "--boxes", "picture"], "dots.onnx looks at the whole picture"),
         (["PHOTOS", "-m", "litepose_xxl"], "neither shipped nor a file"),
         (["PHOTOS", "-m", "PHOTOS/one.png"], "suffix"),
     ],

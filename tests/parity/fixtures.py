@@ -36,3 +36,11 @@ def load_case(topic: str, case: str) -> tuple[dict[str, Any], dict[str, np.ndarr
             with np.load(description.with_suffix(".npz"), allow_pickle=False) as arrays:
                 return json.loads(description.read_text()), dict(arrays)
     pytest.skip(f"fixture {topic}/{case} is not at hand; set LITEPOSE_PARITY to the folder of all fixtures")
+
+
+def file_of(topic: str, name: str) -> Path:
+    """Return a file of a topic that belongs to no case; skip the test where it is not at hand."""
+    for root in roots():
+        if (root / topic / name).is_file():
+            return root / topic / name
+    pytest.skip(f"fixture {topic}/{name} is not at hand; set LITEPOSE_PARITY to the folder of all fixtures")

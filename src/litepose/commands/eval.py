@@ -158,11 +158,10 @@ def _print(report: Any) -> None:
     console.print(table)
     people, pictures = counted(report.num_people, "person", "people"), counted(report.num_pictures, "picture")
     console.print(f"{people} in {pictures}.", highlight=False)
-    if "boxes" in data["settings"]:
-        gt = ", those of the annotation; published AP takes a detector's: --boxes FILE.json"
-        console.print(
-            f"Boxes: {data['settings']['boxes']}{gt if data['settings']['boxes'] == GT else ''}.", highlight=False
-        )
+    boxes = data["settings"].get("boxes")
+    if boxes is not None:
+        gt = " (annotated). Published AP takes a detector's: --boxes FILE.json" if boxes == GT else ""
+        console.print(f"Boxes: {boxes}{gt}.", highlight=False, soft_wrap=True)
     if report.pck is not None:
         console.print(
             f"PCK@{report.pck.threshold:g} of the torso diagonal: "
