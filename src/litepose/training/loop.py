@@ -176,7 +176,7 @@ def set_up(
         _choose_kernels(recipe.run.precision == "bf16")
     torch.manual_seed(recipe.run.seed)
     network = checkpoints.build_network(spec)
-    notes = [] if start_from is None or saved is not None else _taken_over(network, start_from)
+    notes = [] if start_from is None or saved is not None else _taken_over(network, start_from, spec.model)
     layout = torch.channels_last if recipe.run.channels_last else torch.contiguous_format
     network = network.to(device=place, memory_format=layout).train()  # type: ignore[call-overload]
     optimizer = make_optimizer(network, recipe.optim)
@@ -418,8 +418,12 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _taken_over(network: nn.Module, path: str | Path) -> list[str]:
-    left_out = load_matching(network, path)
+def _taken_over(network: nn.Module, path: str | Path, model: str) -> list[str]:
+    fresh, unused = load_matching(network, path, model=model)
     total = len(network.state_dict())
-    note = f"{total - len(left_out)} of {total} tensors taken over from {path}."
-    return [note] + ([f"Fresh, because name or shape differ: {', '.join(left_out)}."] if left_out else [])
+    notes = [f"{total - len(fresh)} of {total} tensors taken over from {path}."]
+    if fresh:
+        notes.append(f"Fresh, because name or shape differ: {', '.join(fresh)}.")
+    if unused:
+        notes.append(f"Left in the file, because they fit nowhere: {', '.join(unused)}.")
+    return notes
