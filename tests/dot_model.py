@@ -47,22 +47,23 @@ def dot_spec(*, size: tuple[int, int] = (256, 256), resize: str = "short_side", 
 def crop_spec(*, size: tuple[int, int] = (192, 256), resize: str = "box", **codec_settings) -> PoseSpec:
     """Return the spec of a top-down model: it reads the one person of each crop and knows no tags."""
     rule = InputSpec(size=size, resize=resize, mean=(0, 0, 0), std=(1, 1, 1))
+    udp = {"encoding": "udp"} if resize == "box_udp" else {}
+    codec = HeatmapCodec(**{**udp, **codec_settings})
     outputs = (OutputSpec("maps0", 4, K),)
-    return PoseSpec("crops", SKELETON, HeatmapCodec(**codec_settings), rule, outputs, provenance={"licence": "MIT"})
+    return PoseSpec("crops", SKELETON, codec, rule, outputs, provenance={"licence": "MIT"})
 
 
 def write_crop_model(path: Path, *, spec: PoseSpec | None = None) -> Path:
-    """Write the network of `crop_spec`: the heat of every fourth input pixel, which is where HRNet's cells lie."""
+    """Write the network of `crop_spec`: the heat of every fourth input pixel, or of UDP's places, which are spread."""
     spec = spec or crop_spec()
+    grid = {"mode": "linear", "coordinate_transformation_mode": "align_corners" if spec.codec.udp else "asymmetric"}
     constants = {
         "levels": (LEVELS / 255).astype(np.float32).reshape(1, -1, 1, 1),
         "gain": np.float32(2 * (K + 1)),
         "one": np.float32(1),
+        "quarter": np.float32([1, 1, 0.25, 0.25]),
     }
-    nodes = [
-        *_heat_nodes("image"),
-        helper.make_node("MaxPool", ["heat"], ["maps0"], kernel_shape=[1, 1], strides=[4, 4]),
-    ]
+    nodes = [*_heat_nodes("image"), helper.make_node("Resize", ["heat", "", "quarter"], ["maps0"], **grid)]
     _save(path, nodes, {"maps0": K}, constants, ["batch", 3, "height", "width"], "image", {SPEC_KEY: spec.to_json()})
     return path
 

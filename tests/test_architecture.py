@@ -48,6 +48,7 @@ TABLE = {
     "runtimes.*": ["spec", "runtimes.base"],
     "datasets*": [*FORMATS, *PICTURES, "transforms", "datasets*"],
     "transforms*": [*FORMATS, "transforms*"],
+    "crops": [*FORMATS, "transforms*"],
     "metrics*": [*FORMATS, "metrics*"],
     "picture_header": VALUES,
     "images": [*FORMATS, "picture_header"],

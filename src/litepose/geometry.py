@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from litepose.errors import InputSizeError
+from litepose.errors import InputSizeError, SettingError
 
 SCALE_UNIT_PX = 200.0  # HRNet's scales are in units of 200 picture pixels
 BOX_PADDING = 1.25  # HRNet, COCO and MPII: the crop is this much larger than the box
@@ -133,10 +133,22 @@ class Warp:
         return cls(np.column_stack([rotate, offset]) * zoom[:, None], size)
 
     @classmethod
-    def of_box(cls, box_xyxy: np.ndarray, size: tuple[int, int], *, udp: bool = False) -> Warp:
-        """Return the upright crop around one person's box (4,), padded and brought to the aspect of `size` (w, h)."""
-        center, scale = xywh_to_center_scale(xyxy_to_xywh(np.asarray(box_xyxy, dtype=np.float64)), size)
-        return cls.udp(center, scale, 0.0, size) if udp else cls.hrnet(center, scale, 0.0, size)
+    def box(
+        cls, box_xyxy: np.ndarray, size: tuple[int, int], *, udp: bool = False, padding: float = BOX_PADDING
+    ) -> Warp:
+        """Return the upright crop of one box, (4,) x1, y1, x2, y2 in picture px, into a (w, h) input.
+
+        The box is taken as it is, as the HRNet family takes a detector's: neither clipped nor cleaned.
+        Raises SettingError where it is not finite or has no area.
+        """
+        box = np.asarray(box_xyxy, dtype=np.float64)
+        if not (np.isfinite(box).all() and (box[2:] > box[:2]).all()):
+            raise SettingError(
+                f"A crop was asked of the box {box.tolist()}; x1, y1, x2, y2 with x1 < x2 and y1 < y2 are needed. "
+                "Leave such a box out."
+            )
+        center, scale = xywh_to_center_scale(xyxy_to_xywh(box), size, padding=padding)
+        return (cls.udp if udp else cls.hrnet)(center, scale, 0.0, size)
 
     @classmethod
     def higherhrnet(
@@ -205,35 +217,43 @@ def xyxy_to_xywh(boxes_xyxy: np.ndarray) -> np.ndarray:
     return np.concatenate([boxes[..., :2], boxes[..., 2:] - boxes[..., :2]], axis=-1)
 
 
-def xywh_to_center_scale(boxes_xywh: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def xywh_to_center_scale(
+    boxes_xywh: np.ndarray, size: tuple[int, int], *, padding: float = BOX_PADDING
+) -> tuple[np.ndarray, np.ndarray]:
     """Return HRNet's centres (..., 2) in px and scales (..., 2) in 200 px of (..., 4) boxes, both float32.
 
-    The short side grows to the aspect of `size` (w, h), then both by 1.25, except where the centre's x is exactly -1
-    (HRNet's mark for "no box", kept because its numbers depend on it).
+    The short side grows to the aspect of `size` (w, h), then both by `padding`, except where the centre's x is exactly
+    -1 (HRNet's mark for "no box", kept because its numbers depend on it).
     """
     boxes = np.asarray(boxes_xywh, dtype=np.float64)
     center = (boxes[..., :2] + boxes[..., 2:] * 0.5).astype(np.float32)
+    scale = (grown_to_aspect(boxes[..., 2:], size) / SCALE_UNIT_PX).astype(np.float32)
+    factor = np.where(center[..., :1] == -1, 1.0, padding)
+    return center, (scale * factor).astype(np.float32)
+
+
+def grown_to_aspect(extent: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return (..., 2) widths and heights, the smaller of each pair grown to the aspect of `size` (w, h): float64."""
+    extent = np.asarray(extent, dtype=np.float64)
     aspect = size[0] / size[1]
-    width = np.maximum(boxes[..., 2], boxes[..., 3] * aspect)
-    height = np.maximum(boxes[..., 3], boxes[..., 2] / aspect)
-    scale = (np.stack([width, height], axis=-1) / SCALE_UNIT_PX).astype(np.float32)
-    padding = np.where(center[..., :1] == -1, 1.0, BOX_PADDING)
-    return center, (scale * padding).astype(np.float32)
+    width = np.maximum(extent[..., 0], extent[..., 1] * aspect)
+    height = np.maximum(extent[..., 1], extent[..., 0] / aspect)
+    return np.stack([width, height], axis=-1)
 
 
 def clean_coco_boxes(
-    boxes_xywh: np.ndarray, areas: np.ndarray, image_size: tuple[int, int]
+    boxes_xywh: np.ndarray, areas: np.ndarray, image_size: tuple[int, int] | np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return HRNet's cleaned COCO boxes (N, 4) xywh and which of them it keeps (N,) bool.
 
+    image_size: (w, h), or one for each box, (N, 2).
     As in its COCO loader, a box loses one pixel of width and height, and clipping at the left or top moves the box
     without shrinking it.
     """
     boxes = np.asarray(boxes_xywh, dtype=np.float64)
-    width, height = image_size
     top_left = np.maximum(0, boxes[..., :2])
     extent = np.maximum(0, boxes[..., 2:] - 1)
-    bottom_right = np.minimum(np.array([width - 1, height - 1]), top_left + extent)
+    bottom_right = np.minimum(np.asarray(image_size) - 1, top_left + extent)
     kept = (np.asarray(areas) > 0) & (bottom_right >= top_left).all(axis=-1)
     return np.concatenate([top_left, bottom_right - top_left], axis=-1), kept
 

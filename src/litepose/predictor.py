@@ -24,6 +24,7 @@ from litepose import images
 from litepose.codecs import Found, Pass
 from litepose.detectors import (
     Detector,
+    OnnxDetector,
     PoseDetector,
     checked_boxes,
     usable_boxes,
@@ -33,6 +34,7 @@ from litepose.errors import PictureError, SettingError
 from litepose.geometry import Warp, check_input_size, round_up, size_of
 from litepose.poses import Poses
 from litepose.runtimes import Runtime, open_runtime
+from litepose.runtimes.onnx import has_spec
 from litepose.spec import BOX_RULES, InputSpec
 from litepose.weights import DEFAULT, names, path_of
 
@@ -263,7 +265,7 @@ class Predictor:
         if self.takes_boxes:
             box = np.array([0, 0, *picture_size]) if box is None else box
             udp = rule == "box_udp"
-            base = Warp.of_box(box, size, udp=udp)
+            base = Warp.box(box, size, udp=udp)
             return base if scale == 1 else base.then(_spread(size, larger, udp=udp))
         base = Warp.resize(picture_size, size) if rule == "stretch" else Warp.letterbox(picture_size, size)
         return base if scale == 1 else base.then(Warp.resize(size, larger))
@@ -284,7 +286,10 @@ def open_detector(
         return source
     if str(source) == "picture":
         return whole_picture
-    return PoseDetector(load(path_of(source), device=device, threads=threads))
+    path = path_of(source)
+    if path.suffix.lower() == ".onnx" and path.is_file() and not has_spec(path):
+        return OnnxDetector(path, device=device, threads=threads)
+    return PoseDetector(load(path, device=device, threads=threads))
 
 
 def as_image(picture: Picture) -> np.ndarray:
@@ -338,7 +343,7 @@ def _passes(views: Sequence[View], outputs: Iterator[tuple[np.ndarray, ...]]) ->
 
 
 def _spread(source: tuple[int, int], size: tuple[int, int], *, udp: bool) -> Warp:
-    """Return the warp from one (w, h) crop to a larger one of the same box: what `Warp.of_box` of that size gives."""
+    """Return the warp from one (w, h) crop to a larger one of the same box: what `Warp.box` of that size gives."""
     factors = (np.array(size, dtype=np.float64) - udp) / (np.array(source) - udp)
     return Warp(np.diag([*factors, 1.0])[:2], size)
 

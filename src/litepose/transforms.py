@@ -18,6 +18,7 @@ import numpy as np
 from litepose.errors import SettingError
 from litepose.geometry import SCALE_UNIT_PX, Warp
 from litepose.poses import Sample, warp_boxes
+from litepose.skeleton import Skeleton
 
 LUMA_BGR = (0.114, 0.587, 0.299)  # ITU-R BT.601
 
@@ -51,6 +52,22 @@ def warp_sample(sample: Sample, warp: Warp, *, person_masks: bool = False) -> Sa
         keypoint_weights=None if sample.keypoint_weights is None else sample.keypoint_weights[:, order],
         person_masks=None if masks is None else tuple(_warped_mask(mask, warp) for mask in masks),
     )
+
+
+def check_mirror(skeleton: Skeleton) -> None:
+    """Raise SettingError where a mirrored picture would be learned with left and right mixed up.
+
+    Every keypoint with a side in its name ("left_wrist") needs a mirror pair. A skeleton without sides, of an object
+    seen from all around, may be mirrored: each keypoint stays what it is.
+    """
+    paired = {name for pair in skeleton.mirror for name in pair}
+    alone = [name for name in skeleton.keypoints if {"left", "right"} & set(name.split("_")) and name not in paired]
+    if alone:
+        raise SettingError(
+            f"A mirror was asked for on skeleton {skeleton.name!r}, whose keypoints {', '.join(alone)} have a side in "
+            'their names and no mirror pair. Add the pairs to the skeleton, as in "mirror": [["left_wrist", '
+            '"right_wrist"], ...], or train with mirror = 0.'
+        )
 
 
 def _warped_mask(mask: np.ndarray, warp: Warp) -> np.ndarray:

@@ -6,19 +6,20 @@ top-down models: with `--boxes gt`, the annotated boxes).
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import nn
 
+from litepose.crops import crop_person
 from litepose.datasets import Dataset
 from litepose.detectors import truth_boxes
 from litepose.errors import PictureError, TrainingError
 from litepose.geometry import Warp
+from litepose.losses import Loss
 from litepose.metrics import coco
 from litepose.metrics.truth import PictureTruth, Truth, truth_of
 from litepose.poses import Poses, Sample
@@ -55,7 +56,7 @@ class Validation:
         self,
         dataset: Dataset,
         spec: PoseSpec,
-        loss: Callable[[Any, Any], dict[str, torch.Tensor]],
+        loss: Loss,
         *,
         device: str = "cpu",
         limit: int = 0,
@@ -118,19 +119,5 @@ class Validation:
         if not self.top_down:
             return [warp_sample(sample, Warp.letterbox(sample.size, size))]
         boxes, people = truth_boxes(sample)
-        crops = (Warp.of_box(box[:4], size, udp=udp) for box in boxes)
-        return [warp_sample(_only(sample, n), warp) for n, warp in zip(people, crops, strict=True)]
-
-
-def _only(sample: Sample, n: int) -> Sample:
-    """Return the sample with one of its people; the others are not ignored but simply not said."""
-    weights = sample.keypoint_weights
-    return dataclasses.replace(
-        sample,
-        keypoints=sample.keypoints[[n]],
-        boxes=sample.boxes[[n]],
-        areas=sample.areas[[n]],
-        keypoint_weights=None if weights is None else weights[[n]],
-        person_masks=None,
-        ignore=None,
-    )
+        warps = (Warp.box(box[:4], size, udp=udp) for box in boxes)
+        return [crop_person(sample, int(n), warp) for n, warp in zip(people, warps, strict=True)]
