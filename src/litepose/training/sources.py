@@ -12,6 +12,7 @@ import numpy as np
 
 from litepose import transforms
 from litepose.datasets import Dataset, Remapped, SkipUnreadable, is_synthetic, open_dataset
+from litepose.datasets.base import PeopleTable, people_table
 from litepose.datasets.coco import CocoDataset
 from litepose.datasets.composite import Composites
 from litepose.errors import AnnotationError, RecipeError, nearest_name
@@ -64,6 +65,10 @@ class Subset:
 
     def __getitem__(self, index: int) -> Sample:
         return self.dataset[int(self.indices[index])]
+
+    def people_table(self) -> PeopleTable | None:
+        table = people_table(self.dataset)
+        return None if table is None else table.of_pictures(self.indices)
 
 
 def open_sources(recipe: Recipe) -> tuple[list[VariedDataset], list[float]]:
