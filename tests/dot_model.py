@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from litepose.codecs import AECodec
+from litepose.codecs import AECodec, HeatmapCodec
 from litepose.poses import Poses
 from litepose.skeleton import COCO17
 from litepose.spec import SPEC_KEY, InputSpec, OutputSpec, PoseSpec
@@ -44,6 +44,30 @@ def dot_spec(*, size: tuple[int, int] = (256, 256), resize: str = "short_side", 
     )
 
 
+def crop_spec(*, size: tuple[int, int] = (192, 256), resize: str = "box", **codec_settings) -> PoseSpec:
+    """Return the spec of a top-down model: it reads the one person of each crop and knows no tags."""
+    rule = InputSpec(size=size, resize=resize, mean=(0, 0, 0), std=(1, 1, 1))
+    udp = {"encoding": "udp"} if resize == "box_udp" else {}
+    codec = HeatmapCodec(**{**udp, **codec_settings})
+    outputs = (OutputSpec("maps0", 4, K),)
+    return PoseSpec("crops", SKELETON, codec, rule, outputs, provenance={"licence": "MIT"})
+
+
+def write_crop_model(path: Path, *, spec: PoseSpec | None = None) -> Path:
+    """Write the network of `crop_spec`: the heat of every fourth input pixel, or of UDP's places, which are spread."""
+    spec = spec or crop_spec()
+    grid = {"mode": "linear", "coordinate_transformation_mode": "align_corners" if spec.codec.udp else "asymmetric"}
+    constants = {
+        "levels": (LEVELS / 255).astype(np.float32).reshape(1, -1, 1, 1),
+        "gain": np.float32(2 * (K + 1)),
+        "one": np.float32(1),
+        "quarter": np.float32([1, 1, 0.25, 0.25]),
+    }
+    nodes = [*_heat_nodes("image"), helper.make_node("Resize", ["heat", "", "quarter"], ["maps0"], **grid)]
+    _save(path, nodes, {"maps0": K}, constants, ["batch", 3, "height", "width"], "image", {SPEC_KEY: spec.to_json()})
+    return path
+
+
 def write_dot_model(
     path: Path,
     *,
@@ -65,6 +89,22 @@ def write_dot_model(
         "tag_gain": np.full((1, channels, 1, 1), TAG_GAIN, np.float32),
     }
     nodes = [
+        *_heat_nodes(input_name),
+        helper.make_node("AveragePool", ["heat"], ["heat4"], kernel_shape=[4, 4], strides=[4, 4]),
+        helper.make_node("AveragePool", ["heat"], ["maps1"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("MaxPool", ["green"], ["green4"], kernel_shape=[4, 4], strides=[4, 4]),
+        helper.make_node("Mul", ["green4", "tag_gain"], ["tags4"]),
+        helper.make_node("Concat", ["heat4", "tags4"], ["maps0"], axis=1),
+    ]
+    counts = {"maps0": 2 * channels, "maps1": channels}
+    metadata = {SPEC_KEY: spec.to_json()} if metadata is None else metadata
+    _save(path, nodes, counts, constants, [batch, 3, height, width], input_name, metadata)
+    return path
+
+
+def _heat_nodes(input_name: str) -> list[onnx.NodeProto]:
+    """Return the nodes from the picture to "heat" and "green"."""
+    return [
         helper.make_node("Split", [input_name], ["red", "green", "blue"], axis=1, num_outputs=3),
         helper.make_node("Sub", ["red", "levels"], ["off"]),
         helper.make_node("Abs", ["off"], ["distance"]),
@@ -72,27 +112,31 @@ def write_dot_model(
         helper.make_node("Sub", ["one", "steps"], ["near"]),
         helper.make_node("Relu", ["near"], ["match"]),
         helper.make_node("Mul", ["match", "blue"], ["heat"]),
-        helper.make_node("AveragePool", ["heat"], ["heat4"], kernel_shape=[4, 4], strides=[4, 4]),
-        helper.make_node("AveragePool", ["heat"], ["maps1"], kernel_shape=[2, 2], strides=[2, 2]),
-        helper.make_node("MaxPool", ["green"], ["green4"], kernel_shape=[4, 4], strides=[4, 4]),
-        helper.make_node("Mul", ["green4", "tag_gain"], ["tags4"]),
-        helper.make_node("Concat", ["heat4", "tags4"], ["maps0"], axis=1),
     ]
-    shape = [batch, 3, height, width]
+
+
+def _save(
+    path: Path,
+    nodes: list[onnx.NodeProto],
+    counts: dict[str, int],
+    constants: dict[str, np.ndarray],
+    shape: list[int | str],
+    input_name: str,
+    metadata: dict[str, str],
+) -> None:
     graph = helper.make_graph(
         nodes,
         "dots",
         [helper.make_tensor_value_info(input_name, TensorProto.FLOAT, shape)],
         [
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, count, f"h{name}", f"w{name}"])
-            for name, count in (("maps0", 2 * channels), ("maps1", channels))
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, [shape[0], count, f"h{name}", f"w{name}"])
+            for name, count in counts.items()
         ],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    helper.set_model_props(model, {SPEC_KEY: spec.to_json()} if metadata is None else metadata)
+    helper.set_model_props(model, metadata)
     onnx.save(model, str(path))
-    return path
 
 
 def paint(people: np.ndarray, size: tuple[int, int], *, radius: int = 12) -> np.ndarray:

@@ -130,8 +130,7 @@ def test_draws_stay_in_their_ranges_and_come_as_often_as_asked():
     assert np.mean(rotation != 0) == pytest.approx(0.6, abs=0.045)
     assert np.mean([draw.mirrored for draw in draws]) == pytest.approx(0.5, abs=0.045)
     assert np.mean(moved[:, 0] != 0) == pytest.approx(0.3, abs=0.041)
-    # A fifth of the box, which is 50 wide and grows to 50 / 0.75 high.
-    assert 9 < np.abs(moved[:, 0]).max() <= 10 and 12 < np.abs(moved[:, 1]).max() <= 50 / 0.75 / 5
+    assert 9.5 < np.abs(moved[:, 0]).max() <= 10 and 9.5 < np.abs(moved[:, 1]).max() <= 10, "a fifth of 50 x 50 px"
 
 
 def test_half_bodies_come_as_often_as_asked_and_only_for_whole_people():
@@ -167,6 +166,12 @@ def test_a_half_of_keypoints_on_one_point_is_no_half():
 def test_upper_bodies_of_custom_skeletons_go_by_name():
     names = ("nose", "left_hip", "left_big_toe", "left_hand_root", "pelvis", "tail")
     np.testing.assert_array_equal(upper_body(Skeleton("own", names, oks_sigmas=(0.1,) * 6)), [1, 0, 0, 1, 0, 1])
+
+
+def test_a_skeleton_of_one_half_has_no_half_bodies():
+    crop = RandomCrop(SIZE, **STILL, half_body_probability=1.0, half_body_min_keypoints=2)
+    face = on_skeleton(Skeleton("face", ("nose", "mouth", "chin"), oks_sigmas=(0.1,) * 3))
+    assert crop.draw(face, np.random.default_rng(0)).center == (75.0, 65.0)
 
 
 # Bad input --------------------------------------------------------------------------------------

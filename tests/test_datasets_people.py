@@ -1,9 +1,11 @@
 """A dataset person by person: who counts, whose picture comes, and what happens where one cannot be read."""
 
 import copy
+import json
 import pickle
 import warnings
 
+import cv2
 import numpy as np
 import pytest
 
@@ -54,11 +56,11 @@ def test_everybody_with_a_labelled_keypoint_comes_once(tmp_path):
     assert people[1].areas.tolist() == [2000]
 
 
-def test_boxes_are_cleaned_as_hrnet_cleans_them(tmp_path):
+def test_boxes_are_cleaned_as_hrnet_cleans_them_where_asked(tmp_path):
     data = open_dataset(made.write(tmp_path, made.coco(1, [made.person(bbox=[100, 5, 40, 95])])))
     # Clipped to the picture's last pixel centre, one px less wide and high.
-    np.testing.assert_array_equal(People(data)[0].boxes, [[100, 5, 119, 99]])
-    np.testing.assert_array_equal(People(data, clean_boxes=False)[0].boxes, [[100, 5, 120, 100]])
+    np.testing.assert_array_equal(People(data, clean_boxes=True)[0].boxes, [[100, 5, 119, 99]])
+    np.testing.assert_array_equal(People(data)[0].boxes, [[100, 5, 120, 100]])
 
 
 def test_people_without_a_keypoint_on_the_target_skeleton_do_not_count(tmp_path):
@@ -87,7 +89,8 @@ def test_packed_people_are_those_of_the_files(tmp_path):
     wanted, found = people_table(open_dataset(tmp_path / "people.json", skeleton=CROWDPOSE14)), people_table(packed)
     assert len(found) == 2 * len(wanted)
     np.testing.assert_array_equal(found.picture[: len(wanted)], wanted.picture)
-    for name in ("person", "keypoints", "boxes", "areas", "sizes"):
+    np.testing.assert_array_equal(found.sizes, np.tile([120, 110], (len(found), 1)))
+    for name in ("person", "keypoints", "boxes", "areas"):
         for half in (slice(0, len(wanted)), slice(len(wanted), None)):
             np.testing.assert_allclose(getattr(found, name)[half], getattr(wanted, name), atol=0.01)  # stored so
     ids = People(packed).ids
@@ -133,7 +136,29 @@ def test_pictures_of_unknown_size_have_people_too(tmp_path, size):
     assert people_table(open_dataset(made.write(tmp_path, data))).sizes.tolist() == [[np.inf, np.inf]]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        assert People(open_dataset(tmp_path / "people.json"))[0].boxes.tolist() == [[30, 5, 69, 99]]
+        assert People(open_dataset(tmp_path / "people.json"))[0].boxes.tolist() == [[30, 5, 70, 100]]
+
+
+def test_a_size_listed_the_wrong_way_round_costs_nobody(tmp_path):
+    data = made.coco([{"id": 1, "file_name": "1.jpg", "width": 110, "height": 120}],
+                     [made.person(keypoints=made.keypoints((50, 0)), bbox=[111, 5, 8, 95])])  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        assert People(open_dataset(made.write(tmp_path, data)))[0].boxes.tolist() == [[111, 5, 119, 100]]
+
+
+def test_boxes_of_mpii_may_leave_the_picture(tmp_path):
+    record = {"image": "1.jpg", "center": [15, 40], "scale": 0.5, "joints": [[20.0, 30.0]] * 16, "joints_vis": [1] * 16}
+    (tmp_path / "images").mkdir()
+    cv2.imwrite(str(tmp_path / "images" / "1.jpg"), np.zeros((110, 120, 3), np.uint8))
+    records = [record, {**record, "joints_vis": [0] * 16}, {**record, "center": [300, 40]}]
+    (tmp_path / "train.json").write_text(json.dumps(records))
+    people = People(open_dataset(tmp_path / "train.json"))
+    assert people.ids == ["1.jpg", "1.jpg"] and people.person.tolist() == [0, 2]
+    # HRNet: y moves down by 15 * 0.5, 1-based to 0-based; 100 px across.
+    np.testing.assert_allclose(people[0].boxes, [[14 - 50, 46.5 - 50, 14 + 50, 46.5 + 50]])
+    with pytest.raises(AnnotationError, match=r"picture 1.jpg is 120x110; the box .* of its person number 2"):
+        people[1]
 
 
 # Pictures that cannot be read --------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What `AELoss` does beyond the numbers of the reference."""
+"""What the losses do beyond the numbers of their references."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from litepose.losses import AELoss, heatmap_loss, tag_loss  # noqa: E402
+from litepose.codecs import CODECS  # noqa: E402
+from litepose.errors import SettingError  # noqa: E402
+from litepose.losses import LOSSES, AELoss, HeatmapLoss, heatmap_loss, tag_loss  # noqa: E402
 
 
 def one_person_targets(num_keypoints: int = 2, side: int = 4) -> SimpleNamespace:
@@ -97,3 +99,59 @@ def test_a_picture_with_nobody_gives_finite_gradients():
     assert float(parts["push"]) == float(parts["pull"]) == 0
     assert torch.isfinite(output.grad).all()
     assert output.grad[:, 2:].abs().sum() == 0
+
+
+def person_targets(num_keypoints: int = 3, side: int = 8, maps: int = 1) -> SimpleNamespace:
+    heatmaps = torch.rand(2, maps * num_keypoints, side, side, generator=torch.Generator().manual_seed(1))
+    return SimpleNamespace(heatmaps=heatmaps, weights=torch.ones(2, num_keypoints))
+
+
+def test_every_codec_has_a_loss():
+    assert set(LOSSES) == set(CODECS)
+
+
+@pytest.mark.parametrize("maps", [1, 3])
+def test_a_keypoint_without_weight_costs_nothing_and_teaches_nothing(maps):
+    targets = person_targets(maps=maps)
+    targets.weights[:, 1] = 0
+    output = torch.randn(targets.heatmaps.shape, requires_grad=True)
+    HeatmapLoss()((output,), targets)["total"].backward()
+    gradient = output.grad.unflatten(1, (3, maps)).abs().sum((0, 2, 3, 4))
+    assert gradient[1] == 0
+    assert gradient[0] > 0 and gradient[2] > 0
+
+
+def test_only_the_keypoints_with_the_largest_errors_count():
+    targets = SimpleNamespace(heatmaps=torch.zeros(1, 3, 2, 2), weights=torch.ones(1, 3))
+    output = torch.tensor([1.0, 3.0, 2.0]).reshape(1, 3, 1, 1).expand(1, 3, 2, 2)
+    assert float(HeatmapLoss(ohkm=2)((output,), targets)["total"]) == 6.5  # (9 + 4) / 2
+    assert float(HeatmapLoss(ohkm=3)((output,), targets)["total"]) == pytest.approx(14 / 3)
+    assert float(HeatmapLoss(ohkm=30)((output,), targets)["total"]) == pytest.approx(14 / 3)
+
+
+@pytest.mark.parametrize("maps", [1, 3])
+def test_the_foreground_weight_of_one_person_makes_missing_heat_dear(maps):
+    heatmaps = torch.zeros(1, maps, 8, 8)
+    heatmaps[0, 0, 4, 4] = 1
+    targets = SimpleNamespace(heatmaps=heatmaps, weights=torch.ones(1, 1))
+    plain, weighted = (
+        float(HeatmapLoss(half=True, foreground_weight=w)((torch.zeros_like(heatmaps),), targets)["total"])
+        for w in (0, 12)
+    )
+    assert plain == 0.5 / 64
+    assert weighted == pytest.approx(0.5 * 13 / 76)  # 13 of a total weight of 63 + 13
+
+
+def test_the_loss_of_one_person_is_computed_in_full_precision_inside_autocast():
+    targets = person_targets()
+    output = torch.randn(targets.heatmaps.shape).bfloat16()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = HeatmapLoss()((output,), targets)
+    assert inside == HeatmapLoss()((output.float(),), targets)
+    assert inside["total"].dtype == torch.float32
+
+
+@pytest.mark.parametrize("setting", ["ohkm", "foreground_weight"])
+def test_a_loss_with_a_negative_setting_names_it(setting):
+    with pytest.raises(SettingError, match=f"{setting} -1"):
+        HeatmapLoss(**{setting: -1})

@@ -35,8 +35,10 @@ def test_info_prints_parameters_and_three_counts(capsys, tmp_path):
         "params": 1_675_552,
         "macs": 882_892_800,
         "macs_reference": 1_203_593_216,
+        "macs_rule": "litepose",
         "macs_published": 1_200_000_000,
         "published": {
+            "size": [256, 256],
             "data": "CrowdPose test",
             "AP": 0.495,
             "latency_ms": {"Jetson Nano": 22, "Snapdragon 855": 27, "Raspberry Pi 4B+": 109},
@@ -56,6 +58,41 @@ def test_info_takes_size_skeleton_and_arch(tmp_path):
     assert wide["macs"] == 2 * small["macs"]
     assert wide["params"] == small["params"] < 200_000
     assert small["macs_published"] is None and small["published"] == {}  # another arch than the printed one
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (
+            ("--size", "192x256"),
+            ("198,626,688", "215,202,112 = 205.2 M", "215,167,795 = 205.2 M", "(at 192x256)", "0.648"),
+        ),
+        (
+            ("--size", "288x384"),
+            ("446,778,048", "483,984,112 = 461.6 M", "= 461.6 M (M = 2^20)", "(at 288x384)", "0.676"),
+        ),
+        (
+            ("--size", "256x256", "--skeleton", "mpii16"),
+            ("264,636,544", "286,710,400 = 273.4 M", "= 273.4 M (M = 2^20)", "(at 256x256)", "MPII val", "0.854"),
+        ),
+    ],
+)
+def test_info_picks_the_printed_figures_by_skeleton_and_size(arguments, wanted, capsys):
+    assert litepose("info", "litehrnet_18", *arguments) == 0
+    printed = capsys.readouterr().out
+    for number in wanted:
+        assert number in printed
+
+
+def test_info_prints_no_figures_of_another_size_or_shape(tmp_path):
+    assert litepose("info", "litehrnet_18", "--size", "128x128", "--json", tmp_path / "a.json") == 0
+    report = json.loads((tmp_path / "a.json").read_text())
+    assert report["macs_rule"] == "torchstat"
+    assert report["macs_published"] is None and report["published"] == {}
+    spec = checkpoints.default_spec("litehrnet_18", COCO17, channels=16)
+    path = checkpoints.save(tmp_path / "s.safetensors", checkpoints.build_network(spec).state_dict(), spec)
+    assert litepose("info", path, "--json", tmp_path / "b.json") == 0
+    assert json.loads((tmp_path / "b.json").read_text())["published"] == {}
 
 
 def test_info_lists_layers(capsys):

@@ -12,8 +12,7 @@ from dot_model import by_position, dot_spec, encode, lay_out, paint, write_dot_m
 from litepose import predictor
 from litepose.errors import InputSizeError, ModelError, PictureError, SettingError
 from litepose.geometry import Warp
-from litepose.predictor import Predictor, View, load, normalise
-from litepose.runtimes import open_runtime
+from litepose.predictor import View, load, normalise
 from litepose.spec import InputSpec
 
 SIZE = (640, 480)
@@ -202,12 +201,6 @@ def test_an_impossible_setting_is_refused_at_once(model, settings, error, word):
 def test_a_scale_that_leaves_the_stride_is_refused(model):
     with pytest.raises(InputSizeError, match=r"scale 1\.1"):
         load(model, threads=1, scales=(0.5, 1.1))(np.zeros((480, 640, 3), np.uint8))
-
-
-def test_a_model_that_wants_boxes_is_refused(tmp_path):
-    path = write_dot_model(tmp_path / "dots.onnx", spec=dot_spec(resize="box"))
-    with pytest.raises(SettingError, match="box"):
-        Predictor(open_runtime(path, threads=1))
 
 
 def test_an_unknown_model_name_is_met_with_the_shipped_ones():

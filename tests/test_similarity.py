@@ -3,7 +3,7 @@
 import numpy as np
 
 from litepose.poses import Poses
-from litepose.similarity import iou, oks, oks_between, oks_nms, pose_areas
+from litepose.similarity import iou, oks, oks_between, oks_nms, pose_areas, soft_oks_nms
 from litepose.skeleton import COCO17
 
 SIGMAS = COCO17.oks_sigmas
@@ -84,3 +84,17 @@ def test_area_of_people_without_boxes_comes_from_their_keypoints():
     scores = np.ones((1, 17))
     scores[0, 2] = 0  # not found, so not inside
     assert pose_areas(Poses(COCO17, keypoints, scores, np.ones(1))).tolist() == [600]
+
+
+def test_soft_oks_nms_takes_someone_apart_before_the_second_of_two_equal_people():
+    one, other = people(1)[0], people(1, seed=1)[0] + 1000
+    keypoints, scores = np.stack([one, one + 0.1, other]), np.array([0.8, 0.9, 0.5])
+    settings = {"areas": np.full(3, 40_000.0), "sigmas": SIGMAS, "threshold": 0.9}
+    # 0.8 * exp(-1 / 0.9) = 0.26, below 0.5
+    assert soft_oks_nms(keypoints, scores, most=20, **settings).tolist() == [1, 2, 0]
+    assert soft_oks_nms(keypoints, scores, most=2, **settings).tolist() == [1, 2]
+
+
+def test_soft_oks_nms_of_nobody_keeps_nobody():
+    kept = soft_oks_nms(people(0), np.zeros(0), areas=np.zeros(0), sigmas=SIGMAS, threshold=0.5, most=3)
+    assert kept.shape == (0,)

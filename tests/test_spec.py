@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from litepose.codecs import AECodec, codec_from_json, codec_to_json
+from litepose.codecs import AECodec, HeatmapCodec, codec_from_json, codec_to_json
 from litepose.errors import SpecError
 from litepose.skeleton import COCO17, CROWDPOSE14, Skeleton
 from litepose.spec import SPEC_VERSION, InputSpec, OutputSpec, PoseSpec
@@ -41,6 +41,29 @@ def test_provenance_grows_without_changing_the_old_spec():
 def test_outputs_that_do_not_fit_skeleton_and_codec_are_explained():
     with pytest.raises(SpecError, match=r"codec 'ae' on crowdpose14 needs outputs with .* do not belong together"):
         spec_for(skeleton=CROWDPOSE14, outputs=spec_for(COCO17).outputs)
+
+
+def crop_spec(codec: HeatmapCodec, resize: str) -> PoseSpec:
+    outputs = (OutputSpec("maps", 4, codec.channels(COCO17)[0]),)
+    return PoseSpec("litehrnet_18", COCO17, codec, InputSpec((192, 256), resize=resize), outputs)
+
+
+@pytest.mark.parametrize(
+    ("codec", "resize"),
+    [
+        (HeatmapCodec(), "box"),
+        (HeatmapCodec(encoding="dark", refinement="dark"), "box"),
+        (HeatmapCodec(encoding="udp", refinement="udp"), "box_udp"),
+        (HeatmapCodec(encoding="udp_combined", refinement="udp_combined"), "box_udp"),
+    ],
+)
+def test_crops_are_cut_as_the_encoding_reads_them(codec, resize):
+    spec = crop_spec(codec, resize)
+    assert PoseSpec.from_json(spec.to_json()) == spec
+    other = {"box": "box_udp", "box_udp": "box"}[resize]
+    with pytest.raises(SpecError, match=f"cut by '{other}'.*reads crops cut by '{resize}'"):
+        crop_spec(codec, other)
+    assert crop_spec(codec, "letterbox").input.resize == "letterbox"  # one person in the whole picture
 
 
 def changed(change) -> str:

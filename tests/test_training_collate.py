@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 
-from litepose.codecs.ae import AETargets
-from litepose.training.data import collate
+from litepose.codecs.ae import AETargets  # noqa: E402
+from litepose.codecs.heatmap_targets import HeatmapTargets  # noqa: E402
+from litepose.losses import LOSSES  # noqa: E402
+from litepose.training.data import collate  # noqa: E402
 
 
 def target(planes: int, value: float) -> AETargets:
@@ -27,3 +29,13 @@ def test_masks_for_all_keypoints_stay_as_small_as_they_are():
     image = np.zeros((8, 8, 3), np.uint8)
     batch = collate([(image, target(1, 1.0)), (image, target(1, 0.0))])
     assert tuple(batch.targets.masks[1].shape) == (2, 1, 4, 4)
+
+
+def test_top_down_targets_of_several_people_become_a_batch_that_the_loss_reads():
+    image = np.zeros((8, 8, 3), np.uint8)
+    heats = [np.full((2, 2, 2), value, np.float32) for value in (1, 3)]
+    batch = collate([(image, HeatmapTargets(heat, np.array([1, 0], np.float32))) for heat in heats])
+    targets = batch.drawn_targets()
+    assert targets.weights.tolist() == [[1, 0], [1, 0]]
+    loss = LOSSES["heatmap"]()((torch.zeros(2, 2, 2, 2),), targets)
+    assert float(loss["total"]) == 2.5  # (1 + 9) / 2 people / 2 keypoints

@@ -28,9 +28,11 @@ from litepose.training.data import (  # noqa: E402
 )
 from litepose.training.sources import open_sources  # noqa: E402
 
+WHOLE = InputSpec(size=(64, 64))  # a network that looks at the whole picture
+
 
 def samples(**options) -> TrainingSamples:
-    sources, weights = open_sources(tiny_recipe())
+    sources, weights = open_sources(tiny_recipe(), WHOLE)
     settings = {"size_at": lambda share: (64, 64), "samples_per_step": 2, "total": 12, "seed": 7, **options}
     return TrainingSamples(sources, weights, codec=AECodec(), **settings)
 
@@ -84,7 +86,7 @@ def test_shares_are_whole_numbers_that_fill_the_block(weights, expected):
 
 def test_batches_are_the_same_with_any_number_of_workers():
     alone = list(batches(samples(), first_step=0, last_step=4, batch=2, workers=0))
-    sources, weights = open_sources(tiny_recipe())
+    sources, weights = open_sources(tiny_recipe(), WHOLE)
     shared = TrainingSamples(
         sources, weights, codec=AECodec(), size_at=tiny_recipe().size_at, samples_per_step=2, total=12, seed=7
     )
@@ -122,7 +124,7 @@ def test_two_ranks_share_the_samples_of_a_step():
 
 def test_the_same_picture_is_varied_anew_at_each_draw():
     recipe = tiny_recipe(data={"train": [{"source": "synthetic:people=1,seed=1,size=64,length=1", "weight": 1}]})
-    sources, weights = open_sources(recipe)
+    sources, weights = open_sources(recipe, WHOLE)
     drawn = TrainingSamples(
         sources, weights, codec=AECodec(), size_at=recipe.size_at, samples_per_step=1, total=4, seed=0
     )
@@ -152,7 +154,7 @@ def test_pictures_are_normalised_as_in_inference(colour):
 
 
 def test_an_epoch_is_what_the_recipe_says_or_what_the_sources_hold():
-    sources, _ = open_sources(tiny_recipe())
+    sources, _ = open_sources(tiny_recipe(), WHOLE)
     assert steps_per_epoch(100, sources, 16) == 7
     assert steps_per_epoch(0, sources, 16) == 3  # 40 samples
 
@@ -173,7 +175,7 @@ def test_pictures_without_people_can_be_left_out_of_a_json_file(tmp_path):
     for skeleton in ("coco17", "crowdpose14"):
         entry = {"source": "train.json", "weight": 1, "annotated_only": True}
         recipe = tiny_recipe(data={"root": str(tmp_path), "train": [entry]}, model={"skeleton": skeleton})
-        (source,), _ = open_sources(recipe)
+        (source,), _ = open_sources(recipe, WHOLE)
         assert list(source.dataset.ids) == [1, 3]  # 3 shows a person without keypoints, as the authors keep it
         sample = source.draw(0, (64, 64), np.random.default_rng(0))
         assert (sample.id, sample.skeleton.name, len(sample)) == (1, skeleton, 1)

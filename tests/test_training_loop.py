@@ -160,13 +160,19 @@ def broken_loss(monkeypatch, *, at_calls: set[int]) -> None:
     """Let the loss be NaN at these calls (0-based)."""
     calls = iter(range(10**6))
 
-    class Broken(loop.AELoss):
-        def __call__(self, outputs, targets):
-            parts = super().__call__(outputs, targets)
+    make_loss = loop.make_loss
+
+    def make_broken(recipe, spec):
+        whole = make_loss(recipe, spec)
+
+        def broken(outputs, targets):
+            parts = whole(outputs, targets)
             factor = float("nan") if next(calls) in at_calls else 1.0
             return {**parts, "total": parts["total"] * factor}
 
-    monkeypatch.setattr(loop, "AELoss", Broken)
+        return broken
+
+    monkeypatch.setattr(loop, "make_loss", make_broken)
 
 
 def test_a_step_that_is_not_finite_changes_nothing_and_is_counted(tmp_path, monkeypatch):
@@ -356,6 +362,7 @@ def test_weights_are_taken_over_where_they_fit(tmp_path):
     left_out = [name for name in own if name not in fitting]
     assert notes[0].startswith(f"{len(fitting)} of {len(own)} tensors")
     assert all(name in notes[1] for name in left_out)
+    assert notes[2].startswith("Left in the file") and all(name in notes[2] for name in left_out)
 
 
 def test_a_shipped_model_is_a_start_by_its_name_where_its_checkpoint_lies_beside_it(tmp_path, monkeypatch):

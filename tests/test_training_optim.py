@@ -11,7 +11,7 @@ from tiny_recipe import tiny_recipe
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
-from litepose.training.optim import AveragedWeights, learning_rate, make_optimizer  # noqa: E402
+from litepose.training.optim import AveragedWeights, learning_rate, make_optimizer, staged_learning_rate  # noqa: E402
 
 
 def rates(total: int = 100, **optim: object) -> list[float]:
@@ -40,6 +40,14 @@ def test_steps_multiply_the_rate_at_the_beginning_of_their_epoch():
     assert values[30] == pytest.approx(0.1)
     assert values[69] == pytest.approx(0.1)
     assert values[70] == pytest.approx(0.01)
+
+
+def test_each_stage_goes_through_the_whole_schedule_again():
+    section = tiny_recipe(optim={"lr": 1.0, "warmup_steps": 0, "final_share": 0.1, "stage_lr": 0.5}).optim
+    values = [staged_learning_rate(step, section, steps_per_epoch=10, stage_steps=50) for step in range(150)]
+    assert values[:50] == rates(50, lr=1.0, warmup_steps=0, final_share=0.1)
+    assert values[50:100] == [0.5 * value for value in values[:50]]
+    assert values[100:] == values[50:100]
 
 
 def test_norms_and_biases_never_decay():

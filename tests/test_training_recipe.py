@@ -117,13 +117,14 @@ def test_the_recipes_of_the_package_are_found_by_name():
 
 def test_missing_data_is_one_error_that_says_where_to_put_what(tmp_path):
     pytest.importorskip("torch")
+    from litepose.spec import InputSpec
     from litepose.training.sources import open_sources
 
     root = tmp_path / "nowhere"
     people = {"source": "coco/train.json", "weight": 1}
     recipe = tiny_recipe(data={"root": str(root), "train": [people], "validation": {"source": "val.json"}})
     with pytest.raises(AnnotationError) as error:
-        open_sources(recipe)
+        open_sources(recipe, InputSpec(size=(64, 64)))
     for word in (root, root / "coco" / "train.json", root / "coco" / "images", root / "val.json", "--data synthetic"):
         assert str(word) in str(error.value)
 
@@ -131,8 +132,9 @@ def test_missing_data_is_one_error_that_says_where_to_put_what(tmp_path):
 @pytest.mark.parametrize(("section", "wrong"), [("geometric", "zoon"), ("photometric", "brigthness")])
 def test_an_unknown_augmentation_is_named(section, wrong):
     pytest.importorskip("torch")
+    from litepose.spec import InputSpec
     from litepose.training.sources import open_sources
 
     recipe = tiny_recipe(augment={section: {wrong: 1}})
     with pytest.raises(RecipeError, match=rf"augment\.{section}.*{wrong}.*Did you mean"):
-        open_sources(recipe)
+        open_sources(recipe, InputSpec(size=(64, 64)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from litepose import images
 from litepose.drawing import draw
 from litepose.errors import SettingError
 from litepose.geometry import size_of
-from litepose.predictor import Predictor
+from litepose.predictor import Frame, Predictor
 
 STEPS = ("read", "pre", "network", "decode", "draw")
 
@@ -39,7 +39,8 @@ class StepTime:
 class BenchReport:
     """Times of one picture through one predictor.
 
-    size: (w, h) of the network input. people: found in the picture. gflops: 2 * MACs / median network time, which is
+    size: (w, h) of the network input. people: found in the picture; of a top-down model the boxes, each of which costs
+        the same. gflops: 2 * MACs / median network time, which is
         CPU time for one thread (other processes do not count) and wall time for several.
     peak_share: of the given peak for the threads used. memory_mb: the most the process ever held. load: 1 minute's.
     """
@@ -70,29 +71,35 @@ def benchmark(
     predictor: Predictor,
     picture: str | Path | bytes,
     *,
+    boxes: np.ndarray | None = None,
     repeat: int = 30,
     warmup: int = 5,
     peak_gflops: float | None = None,
 ) -> BenchReport:
     """Time `repeat` rounds over one picture (a file or its bytes), after `warmup` rounds that do not count.
 
+    boxes: (M, 4) or (M, 5) of the people, for a top-down model; None = what its detector finds, which is not timed.
     peak_gflops: what one core can do in float32, for the share of it that the network reaches.
     Raises PictureError, SettingError.
     """
     if repeat < 1:
         raise SettingError(f"A benchmark needs at least one round; asked were {repeat}. Use --repeat 30.")
-    rounds = [_round(predictor, picture) for _ in range(warmup + repeat)][warmup:]
+    image = images.read(picture)
+    frames = predictor.frames(image, boxes)
+    if predictor.takes_boxes:
+        boxes = np.array([frame.box for frame in frames]).reshape(-1, 4)
+    rounds = [_round(predictor, picture, boxes) for _ in range(warmup + repeat)][warmup:]
     steps = {step: _summary([times[step] for times, _ in rounds]) for step in STEPS}
-    picture_size = size_of(images.read(picture))
+    picture_size = size_of(image)
     size = predictor.frame(picture_size).size
     threads = predictor.runtime.threads
     network_ms = steps["network"].cpu_ms if threads == 1 else steps["network"].median_ms
-    gflops = _gflops(predictor, picture_size, network_ms)
+    gflops = _gflops(predictor, frames, network_ms)
     return BenchReport(
         model=predictor.spec.model,
         size=size,
         picture_size=picture_size,
-        people=rounds[-1][1],
+        people=len(frames) if predictor.takes_boxes else rounds[-1][1],
         threads=threads,
         repeat=repeat,
         steps=steps,
@@ -108,7 +115,9 @@ def as_jpeg(image: np.ndarray, *, quality: int = 90) -> bytes:
     return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
-def _round(predictor: Predictor, picture: str | Path | bytes) -> tuple[dict[str, tuple[float, float]], int]:
+def _round(
+    predictor: Predictor, picture: str | Path | bytes, boxes: np.ndarray | None
+) -> tuple[dict[str, tuple[float, float]], int]:
     """Do all steps once; return (wall s, CPU s) of each and the number of people."""
     times: dict[str, tuple[float, float]] = {}
 
@@ -119,10 +128,10 @@ def _round(predictor: Predictor, picture: str | Path | bytes) -> tuple[dict[str,
         return result
 
     image = timed("read", lambda: images.read(picture))
-    views = predictor.views(size_of(image))
-    tensors = timed("pre", lambda: [predictor.prepare(image, view) for view in views])
+    frames = predictor.frames(image, boxes)
+    tensors = timed("pre", lambda: [predictor.prepare(image, view) for frame in frames for view in frame.views])
     outputs = timed("network", lambda: predictor.forward(tensors))
-    poses = timed("decode", lambda: predictor.decode(size_of(image), predictor.passes(views, iter(outputs))))
+    poses = timed("decode", lambda: predictor.decode(frames, iter(outputs)))
     timed("draw", lambda: draw(image, poses))
     return times, len(poses)
 
@@ -132,13 +141,13 @@ def _summary(times: list[tuple[float, float]]) -> StepTime:
     return StepTime(float(np.median(wall)), float(np.percentile(wall, 90)), float(np.median(cpu)))
 
 
-def _gflops(predictor: Predictor, picture_size: tuple[int, int], network_ms: float) -> float | None:
+def _gflops(predictor: Predictor, frames: Sequence[Frame], network_ms: float) -> float | None:
     """Convolutions cost in proportion to the input's area, so the spec's count for one size tells all."""
     cost = predictor.spec.provenance.get("cost")
-    if not cost:
+    if not cost or not frames:
         return None
     per_px = cost["macs"] / (cost["size"][0] * cost["size"][1])
-    pixels = sum(view.warp.size[0] * view.warp.size[1] for view in predictor.views(picture_size))
+    pixels = sum(view.warp.size[0] * view.warp.size[1] for frame in frames for view in frame.views)
     return 2 * per_px * pixels / (network_ms * 1e6)
 
 

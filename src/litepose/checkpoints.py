@@ -23,9 +23,9 @@ from litepose.codecs import CODECS, Codec
 from litepose.errors import CheckpointError, ModelError, SettingError, SpecError, nearest_name
 from litepose.files import write_bytes
 from litepose.geometry import check_input_size
-from litepose.models.layers import PoseNetwork
+from litepose.models.layers import FamilyDefault, PoseNetwork
 from litepose.skeleton import Skeleton
-from litepose.spec import SPEC_KEY, InputSpec, OutputSpec, PoseSpec
+from litepose.spec import BOX_RULES, SPEC_KEY, InputSpec, OutputSpec, PoseSpec, box_rule
 
 SHOWN_NAMES = 6  # of a long difference
 
@@ -55,7 +55,8 @@ def default_spec(
         codec = _codec_with(default.codec, {**default.codec_settings, **settings})
     else:
         settings = {**_settings_of(codec, family.NETWORK), **settings}
-    network_settings = json.loads(json.dumps({"num_keypoints": skeleton.num_keypoints, **settings}))
+    num_maps = skeleton.num_keypoints * getattr(codec, "maps_per_keypoint", 1)
+    network_settings = json.loads(json.dumps({"num_keypoints": num_maps, **settings}))
     network = _shell(model, network_settings)
     width, height = size or _made_for(arch) or default.sizes[model]
     check_input_size((width, height), network.input_stride, name=model)
@@ -64,12 +65,13 @@ def default_spec(
         raise SpecError(
             f"{model} has outputs of strides {network.output_strides}; codec {codec.name!r} is set for {strides}."
         )
+    resize = box_rule(codec) if default.resize in BOX_RULES else default.resize
     outputs = zip(default.outputs, network.output_strides, network.output_channels, strict=True)
     return PoseSpec(
         model=model,
         skeleton=skeleton,
         codec=codec,
-        input=InputSpec(size=(width, height), resize=default.resize, stride=network.input_stride),
+        input=InputSpec(size=(width, height), resize=resize, stride=network.input_stride),
         outputs=tuple(OutputSpec(*output) for output in outputs),
         network=network_settings,
     )
@@ -175,11 +177,8 @@ def import_official(
     best = max(renamed, key=lambda state: sum(tensor.shape == shapes.get(name) for name, tensor in state.items()))
     load_state(network, best, source=f"{path} as {model} with {skeleton.num_keypoints} keypoints")
     _check_finite(best, source=str(path))
-    colour = "RGB" if source == "mmpose" else family.DEFAULT.official_colour
-    spec = _with_colour(spec, colour).with_provenance(
-        source=source, colour=colour, imported_from=path.name, imported_sha256=_sha256(path)
-    )
-    return network.eval(), spec
+    spec = _as_its_authors_made_it(spec, source, family.DEFAULT)
+    return network.eval(), spec.with_provenance(imported_from=path.name, imported_sha256=_sha256(path))
 
 
 def _check_finite(state: Mapping[str, Tensor], *, source: str) -> None:
@@ -230,12 +229,21 @@ def _made_for(arch: Mapping[str, Any] | None) -> tuple[int, int] | None:
     return (arch["img_size"],) * 2 if arch else None
 
 
-def _with_colour(spec: PoseSpec, colour: str) -> PoseSpec:
-    """Return the spec with another channel order; mean and std follow it."""
-    if colour == spec.input.colour:
-        return spec
-    flipped = replace(spec.input, colour=colour, mean=spec.input.mean[::-1], std=spec.input.std[::-1])
-    return replace(spec, input=flipped)
+def _as_its_authors_made_it(spec: PoseSpec, source: str, default: FamilyDefault) -> PoseSpec:
+    """Return the spec with the pixels and the decoding that imported weights were made for; mmpose's are always RGB.
+
+    Mean and std stay what they are, number for number: the authors' code applies (0.485, 0.456, 0.406) to the channels
+    as they come, also where they come as B, G, R (zhang943/lpn-pytorch@f397525, tools/test.py and JointsDataset.py).
+    """
+    colour, codec = "RGB", spec.codec
+    if source == "official":
+        num_keypoints = spec.skeleton.num_keypoints
+        colour = default.official_colour_by_keypoints.get(num_keypoints, default.official_colour)
+        settings = default.official_codec_by_keypoints.get(num_keypoints, {})
+        codec = replace(codec, **settings)  # type: ignore[type-var]
+    pixels = replace(spec.input, colour=colour)
+    noted = {"colour": colour, "mean": list(pixels.mean), "std": list(pixels.std)}
+    return replace(spec, input=pixels, codec=codec).with_provenance(source=source, **noted)
 
 
 def _difference(source: str, total: int, missing: list[str], unexpected: list[str], misshapen: list[str]) -> str:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from litepose.counting import count
+from litepose.counting import count, rule_of
 from litepose.errors import ExportError, MissingPackageError, SettingError
 from litepose.files import replacing, without_folders
 from litepose.geometry import check_input_size
@@ -156,7 +156,7 @@ def _checked_path(path: str | Path) -> Path:
 
 
 def _exported_spec(network: nn.Module, spec: PoseSpec, size: tuple[int, int]) -> PoseSpec:
-    counts = count(network, size)
+    counts = count(network, size, rule=rule_of(spec.model))
     cost = {
         "size": list(size),
         "params": counts.params,

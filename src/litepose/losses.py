@@ -1,6 +1,7 @@
 """How far a network's outputs are from the targets of a codec: one class for each codec.
 
-Associative embedding: Newell et al. 2017, as mit-han-lab/litepose@00b702d computes it. Beyond that reference:
+Associative embedding: Newell et al. 2017, as mit-han-lab/litepose@00b702d computes it. Top-down heatmaps:
+HRNet/Lite-HRNet@7b9049d with mmpose 0.13, and zhang943/lpn-pytorch@f397525 (`half`). Beyond these references:
 `foreground_weight`, masks with one plane for each keypoint, and full precision inside autocast.
 """
 
@@ -8,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
+
+from litepose.errors import SettingError
 
 
 class TagTargets(Protocol):
@@ -28,6 +31,28 @@ class TagTargets(Protocol):
     def masks(self) -> Sequence[Tensor]: ...
     @property
     def tag_indices(self) -> Tensor: ...
+
+
+class PersonTargets(Protocol):
+    """A batch of top-down targets (`codecs.heatmap.HeatmapTargets` with tensors).
+
+    heatmaps: (B, K, h, w), or (B, 3K, h, w) of triples heat, x offset, y offset ("udp_combined").
+    weights: (B, K), 0 = not learned.
+    """
+
+    @property
+    def heatmaps(self) -> Tensor: ...
+    @property
+    def weights(self) -> Tensor: ...
+
+
+class Loss(Protocol):
+    """What the training calls: the network's outputs and the codec's targets, batched tensors, to named scalars.
+
+    One is "total", which is minimised; the others are its parts.
+    """
+
+    def __call__(self, outputs: Sequence[Tensor], targets: Any) -> dict[str, Tensor]: ...
 
 
 @dataclass(frozen=True)
@@ -68,6 +93,55 @@ class AELoss:
             return {**parts, "total": torch.stack(list(parts.values())).sum()}
 
 
+@dataclass(frozen=True)
+class HeatmapLoss:
+    """Squared error of one person's maps, weighted by keypoint.
+
+    half: the factor 0.5 of HRNet's and LPN's code, which mmpose (and so Lite-HRNet) leaves out. Triples with offsets
+        always carry it, as in mmpose.
+    ohkm: only so many keypoints count, in each sample those with the largest error; 0 = all.
+    foreground_weight: as in `AELoss`; 0 is the reference.
+    Raises SettingError where a number is below 0.
+    """
+
+    half: bool = False
+    ohkm: int = 0
+    foreground_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("ohkm", "foreground_weight"):
+            if getattr(self, name) < 0:
+                raise SettingError(f"HeatmapLoss was asked for {name} {getattr(self, name)}. Give 0 (off) or more.")
+
+    def __call__(self, outputs: Sequence[Tensor], targets: PersonTargets) -> dict[str, Tensor]:
+        """Return "heatmap" and, the same, "total". outputs: one tensor, shaped as the targets' heatmaps."""
+        with torch.autocast(outputs[0].device.type, enabled=False):
+            errors = self._errors(outputs[0].float(), targets.heatmaps.float(), targets.weights.float())  # (B, K)
+            if 0 < self.ohkm < errors.shape[1]:
+                errors = errors.topk(self.ohkm, dim=1).values
+            loss = errors.mean()
+            return {"heatmap": loss, "total": loss}
+
+    def _errors(self, output: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+        """Return the mean over the cells of each keypoint's squared error: (B, K)."""
+        weights = weights[..., None, None]
+        if target.shape[1] == 3 * weights.shape[1]:
+            triples = output.unflatten(1, (-1, 3)), target.unflatten(1, (-1, 3))  # (B, 3K, h, w) -> (B, K, 3, h, w)
+            found, wanted = (part.unbind(2) for part in triples)
+            heat = wanted[0]
+            # mmpose 0.13, CombinedTargetMSELoss: offsets count where heat is wanted.
+            parts = [found[0] - heat, heat * (found[1] - wanted[1]), heat * (found[2] - wanted[2])]
+            squared = sum((0.5 * (weights * part).square() for part in parts), torch.zeros_like(heat))
+        else:
+            heat = target
+            # The weight stands inside the square, so 1.5 counts as 2.25.
+            squared = (weights * (output - target)).square() * (0.5 if self.half else 1.0)
+        if self.foreground_weight:
+            foreground = 1 + self.foreground_weight * heat
+            squared = squared * (foreground / foreground.mean())
+        return squared.mean((2, 3))
+
+
 def heatmap_loss(heatmaps: Tensor, target: Tensor, mask: Tensor, foreground_weight: float = 0.0) -> Tensor:
     """Return the mean squared error over (B, K, h, w); masked cells count as exact, not as absent."""
     squared = (heatmaps - target).square() * mask
@@ -106,3 +180,7 @@ def _push(of_people: Tensor, present: Tensor, people: Tensor, kind: str) -> Tens
     total = (closeness * present[:, :, None] * present[:, None, :]).sum((1, 2)) - people  # each is at 0 of itself
     pairs = (people * (people - 1)).clamp(min=1)
     return torch.where(people > 1, 0.5 * total / pairs, torch.zeros_like(total))
+
+
+# Codec name -> loss.
+LOSSES: dict[str, type[Any]] = {"ae": AELoss, "heatmap": HeatmapLoss}

@@ -1,9 +1,11 @@
-"""Pictures go in, people come out: picture -> views -> batch -> runtime -> codec -> people in picture pixels.
+"""Pictures go in, people come out: picture -> frames -> views -> batch -> runtime -> codec -> people in picture pixels.
 
-A view is what one forward pass looks at. A bottom-up model looks at the whole picture once, or several times for flip
-and multi-scale tests; the codec merges what the passes gave. Sizes and their order are those of HigherHRNet and
-LitePose (mit-han-lab/litepose@00b702d, valid.py); one thing differs: pictures that shrink to less than a third are
-area-averaged first, because sampling a phone photo bilinearly at every twelfth pixel loses thin limbs.
+A frame is a part of the picture in which the codec looks for people: all of it for a bottom-up model, the crop around
+one box for a top-down model. A view is what one forward pass looks at: its frame once, or several times for flip and
+multi-scale tests; the codec merges what the passes gave, and joins the people of all frames. Sizes and their order are
+those of HigherHRNet and LitePose (mit-han-lab/litepose@00b702d, valid.py), crops those of HRNet; one thing differs:
+what shrinks to less than a third (crops: a fifth) is area-averaged first, because sampling a phone photo bilinearly at
+every twelfth pixel loses thin limbs.
 """
 
 from __future__ import annotations
@@ -19,16 +21,28 @@ import cv2
 import numpy as np
 
 from litepose import images
-from litepose.codecs import Pass
+from litepose.codecs import Found, Pass
+from litepose.detectors import (
+    Detector,
+    OnnxDetector,
+    PoseDetector,
+    checked_boxes,
+    usable_boxes,
+    whole_picture,
+)
 from litepose.errors import PictureError, SettingError
 from litepose.geometry import Warp, check_input_size, round_up, size_of
 from litepose.poses import Poses
 from litepose.runtimes import Runtime, open_runtime
-from litepose.spec import InputSpec
-from litepose.weights import path_of
+from litepose.runtimes.onnx import has_spec
+from litepose.spec import BOX_RULES, InputSpec
+from litepose.weights import DEFAULT, names, path_of
 
 MAX_ASPECT = 8  # a picture longer than this is letterboxed, or a strip of 1x1000 would become an input of 256x256000
-MIN_BILINEAR_ZOOM = 1 / 3  # COCO's longest side is 640: at inputs from 224 on its numbers are the reference's
+# COCO's longest side is 640: at inputs from 224 on, and at crops from 192x256 on (zoom 0.24 and more), its numbers are
+# the reference's.
+MIN_BILINEAR_ZOOM = 1 / 3
+MIN_BILINEAR_CROP_ZOOM = 0.2
 BATCH_SIZE = 8  # forward passes that run together
 
 Picture = np.ndarray | str | Path | bytes
@@ -47,6 +61,21 @@ class View:
     scale: float = 1.0
 
 
+@dataclass(frozen=True)
+class Frame:
+    """The part of a picture in which the codec looks for people.
+
+    warp: from picture to network input at scale 1. views: the passes over it. area: picture px^2.
+    box: (4,) float32 xyxy, of the person for whom the picture was cropped; None = the whole picture. score: of the box.
+    """
+
+    warp: Warp
+    views: tuple[View, ...]
+    area: float
+    box: np.ndarray | None = None
+    score: float = 1.0
+
+
 def load(
     name_or_path: str | Path,
     *,
@@ -57,15 +86,18 @@ def load(
     flip: bool = False,
     size: tuple[int, int] | None = None,
     scales: Sequence[float] = (1.0,),
+    boxes: str | Path | Detector | Predictor | None = None,
 ) -> Predictor:
     """Open a shipped model by name, an exported file or a checkpoint. See Predictor for the settings.
 
     device: "cpu" or "cuda". threads: of the engine; None = one for each physical core that this process may use.
-    runtime: the engine's name where the file's suffix leaves a choice.
+    runtime: the engine's name where the file's suffix leaves a choice. boxes: see `open_detector`; device and threads
+        are the detector's too.
     Raises ModelError, SpecError, SettingError, MissingPackageError.
     """
     engine = open_runtime(path_of(name_or_path), device=device, threads=threads, runtime=runtime)
-    return Predictor(engine, decode=decode, flip=flip, size=size, scales=scales)
+    detector = None if boxes is None else open_detector(boxes, device=device, threads=threads)
+    return Predictor(engine, decode=decode, flip=flip, size=size, scales=scales, boxes=detector)
 
 
 class Predictor:
@@ -73,7 +105,9 @@ class Predictor:
 
     decode: "exact" or "fast" (see the codec); None = what the model's spec says.
     flip: average with the mirrored picture. scales: average over several sizes.
-    size: (w, h) of the network input, into which pictures are letterboxed; None = the model's own resize rule.
+    size: (w, h) of the network input, into which pictures are letterboxed or boxes cropped; None = the model's rule.
+    boxes: where the boxes of a top-down model come from in calls that give none; None = from litepose_xs, which ships
+        and is opened at the first such call.
     """
 
     def __init__(
@@ -84,6 +118,7 @@ class Predictor:
         flip: bool = False,
         size: tuple[int, int] | None = None,
         scales: Sequence[float] = (1.0,),
+        boxes: Detector | None = None,
     ) -> None:
         self.runtime = runtime
         self.spec = runtime.spec
@@ -94,49 +129,88 @@ class Predictor:
         self.size = size if size is not None else runtime.size
         if self.size is not None:
             check_input_size(self.size, self.spec.input.stride, name=self.spec.model or "The model")
-        if self.spec.input.resize == "box":
-            raise SettingError(
-                f"{self.spec.model} looks at one box per person; this version predicts with models that look at the "
-                "whole picture (short_side, letterbox, stretch)."
-            )
+        if boxes is not None:
+            self._check_takes_boxes()
+            self.detector = boxes
 
-    def __call__(self, picture: Picture) -> Poses:
-        """Return the people of one picture (BGR uint8 array, path or file bytes): picture pixels, best first."""
-        return self.batch([picture])[0]
+    @property
+    def takes_boxes(self) -> bool:
+        """Whether the model looks at one box for each person (top-down), and not at the whole picture."""
+        return self.spec.input.resize in BOX_RULES
 
-    def batch(self, pictures: Iterable[Picture]) -> list[Poses]:
-        """Return the people of several pictures of any sizes; equal input sizes share forward passes."""
+    @functools.cached_property
+    def detector(self) -> Detector:
+        """Where boxes come from in calls that give none."""
+        return _default_detector(self.spec.model, self.runtime.threads)
+
+    def __call__(self, picture: Picture, boxes: np.ndarray | None = None) -> Poses:
+        """Return the people of one picture (BGR uint8 array, path or file bytes): picture pixels, best first.
+
+        boxes: (M, 4) x1, y1, x2, y2 or (M, 5) with a score, of the people, for a top-down model; None = from the
+            predictor's detector.
+        Raises PictureError, SettingError.
+        """
+        return self.batch([picture], [boxes])[0]
+
+    def batch(self, pictures: Iterable[Picture], boxes: Iterable[np.ndarray | None] | None = None) -> list[Poses]:
+        """Return the people of several pictures of any sizes; equal input sizes share forward passes.
+
+        boxes: one array for each picture, as in a call.
+        """
         pixels = [as_image(picture) for picture in pictures]
-        plans = [self.views(size_of(image)) for image in pixels]
-        tensors = [self.prepare(image, view) for image, views in zip(pixels, plans, strict=True) for view in views]
-        outputs = iter(self.forward(tensors))
-        return [
-            self.decode(size_of(image), self.passes(views, outputs)) for image, views in zip(pixels, plans, strict=True)
+        given = [None] * len(pixels) if boxes is None else list(boxes)
+        if len(given) != len(pixels):
+            raise SettingError(
+                f"{len(pixels)} pictures came with {len(given)} arrays of boxes. Give one for each, None where the "
+                "detector shall look."
+            )
+        plans = [self.frames(image, one) for image, one in zip(pixels, given, strict=True)]
+        tensors = [
+            self.prepare(image, view)
+            for image, frames in zip(pixels, plans, strict=True)
+            for frame in frames
+            for view in frame.views
         ]
+        outputs = iter(self.forward(tensors))
+        return [self.decode(frames, outputs) for frames in plans]
 
-    def maps(self, picture: Picture) -> Any:
+    def maps(self, picture: Picture, box: np.ndarray | None = None) -> Any:
         """Return what the codec decodes (its own type), aggregated over all views, in the frame of `frame`."""
         image = as_image(picture)
-        views = self.views(size_of(image))
-        passes = self.passes(views, iter(self.forward([self.prepare(image, view) for view in views])))
-        return self.codec.aggregate(passes, self.frame(size_of(image)).size, self.skeleton)
+        views = self.views(size_of(image), box)
+        passes = _passes(views, iter(self.forward([self.prepare(image, view) for view in views])))
+        return self.codec.aggregate(passes, self.frame(size_of(image), box).size, self.skeleton)
 
-    def views(self, picture_size: tuple[int, int]) -> tuple[View, ...]:
-        """Return the forward passes over a (w, h) picture: largest scale first, plain before mirrored."""
-        warps = [(scale, self._warp(picture_size, scale)) for scale in self.scales]
+    def frames(self, image: np.ndarray, boxes: np.ndarray | None = None) -> tuple[Frame, ...]:
+        """Return where people are looked for: in the whole picture, or around each box, given or detected."""
+        size = size_of(image)
+        if boxes is not None:
+            self._check_takes_boxes()
+            return tuple(self._frame(size, box) for box in checked_boxes(boxes, size))
+        if not self.takes_boxes:
+            return (self._frame(size),)
+        return tuple(self._frame(size, box) for box in usable_boxes(self.detector(image), size))
+
+    def frame(self, picture_size: tuple[int, int], box: np.ndarray | None = None) -> Warp:
+        """Return the warp into the frame in which the codec finds people: the input at scale 1.
+
+        box: (4,) xyxy, the crop of a top-down model; None = the whole picture.
+        """
+        return self._warp(picture_size, 1.0, box)
+
+    def views(self, picture_size: tuple[int, int], box: np.ndarray | None = None) -> tuple[View, ...]:
+        """Return the forward passes over a frame of a (w, h) picture: largest scale first, plain before mirrored."""
+        warps = [(scale, self._warp(picture_size, scale, box)) for scale in self.scales]
         for scale, warp in warps:
             check_input_size(warp.size, self.spec.input.stride, name=f"{self.spec.model} at scale {scale:g}")
         return tuple(
             View(warp, mirrored, scale) for scale, warp in warps for mirrored in (False, True)[: 1 + self.flip]
         )
 
-    def frame(self, picture_size: tuple[int, int]) -> Warp:
-        """Return the warp into the frame in which the codec finds people: the input at scale 1."""
-        return self._warp(picture_size, 1.0)
-
     def prepare(self, image: np.ndarray, view: View) -> np.ndarray:
         """Return the network input of one view: (3, H, W) float32."""
-        tensor = normalise(_warped(image, view.warp), self.spec.input)
+        lowest = MIN_BILINEAR_CROP_ZOOM if self.takes_boxes else MIN_BILINEAR_ZOOM
+        tensor = normalise(_warped(image, view.warp, lowest), self.spec.input)
         return tensor[..., ::-1] if view.mirrored else tensor
 
     def forward(self, tensors: Sequence[np.ndarray]) -> list[tuple[np.ndarray, ...]]:
@@ -148,31 +222,74 @@ class Predictor:
                 outputs[place] = tuple(one[row] for one in maps)
         return outputs
 
-    def passes(self, views: Sequence[View], outputs: Iterator[tuple[np.ndarray, ...]]) -> list[Pass]:
-        """Pair each view with the next of `outputs`."""
-        return [Pass(next(outputs), view.mirrored, view.scale) for view in views]
+    def decode(self, frames: Sequence[Frame], outputs: Iterator[tuple[np.ndarray, ...]]) -> Poses:
+        """Return the people that the forward passes over a picture's frames show: picture pixels, best first.
 
-    def decode(self, picture_size: tuple[int, int], passes: Sequence[Pass]) -> Poses:
-        """Return the people that the forward passes over a (w, h) picture show: picture pixels, best first."""
-        frame = self.frame(picture_size)
-        found = self.codec.decode(self.codec.aggregate(passes, frame.size, self.skeleton), self.skeleton)
-        poses = found.warped(frame.inverse).sorted()
+        outputs: of each frame's views, in order; only these are taken.
+        """
+        found = []
+        for frame in frames:
+            maps = self.codec.aggregate(_passes(frame.views, outputs), frame.warp.size, self.skeleton)
+            poses = self.codec.decode(maps, self.skeleton).warped(frame.warp.inverse)
+            if frame.box is not None:
+                poses = dataclasses.replace(poses, boxes=np.tile(frame.box, (len(poses), 1)))
+            found.append(Found(poses, frame.area, frame.score))
+        poses = self.codec.join(found, self.skeleton).sorted()
         return poses if poses.boxes is not None else dataclasses.replace(poses, boxes=poses.keypoint_boxes)
 
-    def _warp(self, picture_size: tuple[int, int], scale: float) -> Warp:
-        rule, short = self.spec.input.resize, min(self.spec.input.size)
-        size = self.size or self.spec.input.size
-        if self.size is None and rule == "short_side":
-            aspect = max(picture_size) / min(picture_size)
+    def _frame(self, picture_size: tuple[int, int], box: np.ndarray | None = None) -> Frame:
+        """Return one frame. box: (5,) xyxy and score, or None for the whole picture."""
+        place, score = (None, 1.0) if box is None else (box[:4], float(box[4]))
+        warp = self.frame(picture_size, place)
+        extent = np.array(warp.size, dtype=np.float64) - (self.spec.input.resize == "box_udp")  # see Warp.udp
+        return Frame(warp, self.views(picture_size, place), float(extent.prod() / warp.zoom**2), place, score)
+
+    def _check_takes_boxes(self) -> None:
+        if not self.takes_boxes:
+            raise SettingError(
+                f"{self.spec.model} was given boxes of people; it looks at the whole picture and finds everybody by "
+                f"itself. Leave the boxes out, or take a model whose resize rule is one of {', '.join(BOX_RULES)}."
+            )
+
+    def _warp(self, picture_size: tuple[int, int], scale: float, box: np.ndarray | None) -> Warp:
+        rule, stride = self.spec.input.resize, self.spec.input.stride
+        if rule == "short_side" and self.size is None:
+            short, aspect = min(self.spec.input.size), max(picture_size) / min(picture_size)
             if aspect <= MAX_ASPECT:
                 return Warp.higherhrnet(picture_size, short, scale=scale, min_scale=min(self.scales))
-            long = round_up(MAX_ASPECT * short, self.spec.input.stride)
+            long = round_up(MAX_ASPECT * short, stride)
             size = (long, short) if picture_size[0] > picture_size[1] else (short, long)
+        else:
+            size = self.size or self.spec.input.size
+        larger = (round_up(round(size[0] * scale), stride), round_up(round(size[1] * scale), stride))
+        if self.takes_boxes:
+            box = np.array([0, 0, *picture_size]) if box is None else box
+            udp = rule == "box_udp"
+            base = Warp.box(box, size, udp=udp)
+            return base if scale == 1 else base.then(_spread(size, larger, udp=udp))
         base = Warp.resize(picture_size, size) if rule == "stretch" else Warp.letterbox(picture_size, size)
-        if scale == 1:
-            return base
-        width, height = (round_up(round(side * scale), self.spec.input.stride) for side in size)
-        return base.then(Warp.resize(size, (width, height)))
+        return base if scale == 1 else base.then(Warp.resize(size, larger))
+
+
+def open_detector(
+    source: str | Path | Detector | Predictor, *, device: str = "cpu", threads: int | None = None
+) -> Detector:
+    """Return where the boxes of people come from.
+
+    source: "picture" (one box, all of it), a shipped bottom-up model's name, the path of a pose model or of an ONNX
+        person detector, a Predictor, or any callable picture -> boxes (see `detectors.Detector`).
+    Raises ModelError, SpecError, SettingError, MissingPackageError.
+    """
+    if isinstance(source, Predictor):
+        return PoseDetector(source)
+    if not isinstance(source, str | Path):
+        return source
+    if str(source) == "picture":
+        return whole_picture
+    path = path_of(source)
+    if path.suffix.lower() == ".onnx" and path.is_file() and not has_spec(path):
+        return OnnxDetector(path, device=device, threads=threads)
+    return PoseDetector(load(path, device=device, threads=threads))
 
 
 def as_image(picture: Picture) -> np.ndarray:
@@ -210,14 +327,34 @@ def _tables(mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[np.ndarray
     return tuple(((levels - np.float32(m)) / np.float32(s))[None] for m, s in zip(mean, std, strict=True))
 
 
-def _warped(image: np.ndarray, warp: Warp) -> np.ndarray:
-    if warp.zoom < MIN_BILINEAR_ZOOM:
+def _warped(image: np.ndarray, warp: Warp, min_zoom: float) -> np.ndarray:
+    if warp.zoom < min_zoom:
         factor = int(1 / warp.zoom)
         size = size_of(image)
         small = (max(1, size[0] // factor), max(1, size[1] // factor))
         image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
         warp = Warp.resize(small, size).then(warp)
     return warp.image(image)
+
+
+def _passes(views: Sequence[View], outputs: Iterator[tuple[np.ndarray, ...]]) -> list[Pass]:
+    """Pair each view with the next of `outputs`."""
+    return [Pass(next(outputs), view.mirrored, view.scale) for view in views]
+
+
+def _spread(source: tuple[int, int], size: tuple[int, int], *, udp: bool) -> Warp:
+    """Return the warp from one (w, h) crop to a larger one of the same box: what `Warp.box` of that size gives."""
+    factors = (np.array(size, dtype=np.float64) - udp) / (np.array(source) - udp)
+    return Warp(np.diag([*factors, 1.0])[:2], size)
+
+
+def _default_detector(model: str, threads: int) -> Detector:
+    if DEFAULT not in names():
+        raise SettingError(
+            f"{model} looks at one box for each person, and was given none. {DEFAULT}, which would find them, does not "
+            "ship with this installation. Give boxes in the call, or where they come from: load(..., boxes=...)."
+        )
+    return open_detector(DEFAULT, threads=threads)
 
 
 def _alike(tensors: Sequence[np.ndarray]) -> Iterator[list[int]]:

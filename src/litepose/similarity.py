@@ -43,9 +43,7 @@ def oks(
 
 def oks_between(poses: Poses) -> np.ndarray:
     """Return the OKS of every two of the people, each pair measured by its mean area: (N, N) float64."""
-    areas = pose_areas(poses)
-    pair_areas = (areas[:, None] + areas[None]) / 2
-    return oks(poses.keypoints, poses.keypoints, areas=pair_areas, sigmas=poses.skeleton.oks_sigmas)
+    return _oks_of_pairs(poses.keypoints, pose_areas(poses), poses.skeleton.oks_sigmas)
 
 
 def oks_nms(
@@ -61,8 +59,7 @@ def oks_nms(
     keypoints: (N, K, 2); areas: (N,) px^2. Returns indices, best score first: (M,) int64. Of equal scores the later
     person comes first, as in mmpose's reversed sort.
     """
-    areas = np.asarray(areas, dtype=np.float64)
-    alike = oks(keypoints, keypoints, areas=(areas[:, None] + areas[None]) / 2, sigmas=sigmas)
+    alike = _oks_of_pairs(keypoints, areas, sigmas)
     waiting = np.argsort(scores, kind="stable")[::-1]
     kept = []
     while len(waiting):
@@ -70,6 +67,39 @@ def oks_nms(
         kept.append(best)
         waiting = waiting[alike[best, waiting] <= threshold]
     return np.array(kept, dtype=np.int64)
+
+
+def soft_oks_nms(
+    keypoints: np.ndarray,
+    scores: np.ndarray,
+    *,
+    areas: np.ndarray,
+    sigmas: Sequence[float],
+    threshold: float,
+    most: int,
+) -> np.ndarray:
+    """Return the first `most` people when each that is taken lowers the scores of those like it.
+
+    A score falls by the factor exp(-oks^2 / threshold), the gaussian penalty of Bodla et al. 2017. As in
+    LPN and mmpose the lowered scores only decide the order and so who is cut off: up to `most` people all stay.
+    keypoints, areas: as in `oks_nms`. Returns indices in the order of the taking: (M,) int64.
+    """
+    alike = _oks_of_pairs(keypoints, areas, sigmas)
+    waiting = np.argsort(scores, kind="stable")[::-1]
+    left = np.asarray(scores, dtype=np.float64)[waiting]
+    kept: list[int] = []
+    while len(waiting) and len(kept) < most:
+        best, waiting = waiting[0], waiting[1:]
+        kept.append(best)
+        left = left[1:] * np.exp(-(alike[best, waiting] ** 2) / threshold)
+        order = np.argsort(left, kind="stable")[::-1]
+        waiting, left = waiting[order], left[order]
+    return np.array(kept, dtype=np.int64)
+
+
+def _oks_of_pairs(keypoints: np.ndarray, areas: np.ndarray, sigmas: Sequence[float]) -> np.ndarray:
+    areas = np.asarray(areas, dtype=np.float64)
+    return oks(keypoints, keypoints, areas=(areas[:, None] + areas[None]) / 2, sigmas=sigmas)
 
 
 def pose_areas(poses: Poses) -> np.ndarray:

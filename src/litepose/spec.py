@@ -92,6 +92,12 @@ class PoseSpec:
                 f"{wanted} channels; the spec lists {found}. The file's skeleton, codec and outputs do not belong "
                 "together."
             )
+        if self.input.resize in BOX_RULES and self.input.resize != box_rule(self.codec):
+            raise SpecError(
+                f"Spec of {self.model!r}: its crops are cut by {self.input.resize!r}, but codec {self.codec.name!r} "
+                f"with these settings reads crops cut by {box_rule(self.codec)!r}. UDP encodings and 'box_udp' belong "
+                "together, and so do all others and 'box'. Change the input's resize or the codec's encoding."
+            )
 
     def with_provenance(self, **entries: Any) -> PoseSpec:
         """Return a copy with `entries` added to the provenance."""
@@ -140,3 +146,8 @@ class PoseSpec:
             raise SpecError(f"{source} has a pose spec that this litepose cannot use. {error}") from error
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise SpecError(f"{source} has an incomplete pose spec: {error!r}. Export the model again.") from error
+
+
+def box_rule(codec: Codec) -> str:
+    """Return the resize rule by which crops for this codec are cut: of BOX_RULES."""
+    return "box_udp" if getattr(codec, "udp", False) else "box"

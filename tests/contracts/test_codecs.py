@@ -1,4 +1,4 @@
-"""What every codec in `CODECS` promises. A new codec adds one entry to `IDEAL_OUTPUTS`."""
+"""What every codec in `CODECS` promises. A new codec adds one entry to `IDEAL_OUTPUTS` and one to `CROWD`."""
 
 import dataclasses
 import json
@@ -6,10 +6,10 @@ import json
 import numpy as np
 import pytest
 
-from litepose.codecs import CODECS, Pass, codec_from_json, codec_to_json
+from litepose.codecs import CODECS, Found, Pass, codec_from_json, codec_to_json
 from litepose.errors import LiteposeError, ModelError, SettingError
 from litepose.geometry import boxes_of_keypoints
-from litepose.poses import Sample
+from litepose.poses import Poses, Sample
 from litepose.skeleton import COCO17, CROWDPOSE14
 
 SIZE = (256, 192)
@@ -33,7 +33,12 @@ def ideal_ae_outputs(codec, targets, skeleton):
     return tuple(outputs)
 
 
-IDEAL_OUTPUTS = {"ae": ideal_ae_outputs}
+def ideal_heatmap_outputs(codec, targets, skeleton):
+    return (targets.heatmaps,)
+
+
+IDEAL_OUTPUTS = {"ae": ideal_ae_outputs, "heatmap": ideal_heatmap_outputs}
+CROWD = {"ae": 3, "heatmap": 1}  # people that one frame may hold: a crop is looked at for one
 
 
 def sample_of(keypoints, skeleton):
@@ -50,6 +55,13 @@ def people_apart(skeleton, count, rng):
     keypoints[..., 0] = rng.uniform(20, column - 20, keypoints.shape[:2]) + column * np.arange(count)[:, None]
     keypoints[..., 1] = rng.uniform(12, SIZE[1] - 12, keypoints.shape[:2])
     return keypoints
+
+
+def mirrored(keypoints, skeleton):
+    """The keypoints of the mirrored picture."""
+    turned = keypoints.copy()
+    turned[..., 0] = SIZE[0] - 1 - turned[..., 0]
+    return turned[:, skeleton.mirror_indices]
 
 
 def found_in(codec, outputs, skeleton):
@@ -79,11 +91,11 @@ def test_an_unknown_mode_is_named(name):
 @pytest.mark.parametrize("skeleton", [COCO17, CROWDPOSE14], ids=lambda skeleton: skeleton.name)
 def test_encoded_people_are_decoded_again(name, mode, skeleton):
     codec = CODECS[name](mode=mode)
-    wanted = people_apart(skeleton, 3, np.random.default_rng(4))
+    wanted = people_apart(skeleton, CROWD[name], np.random.default_rng(4))
     outputs = IDEAL_OUTPUTS[name](codec, codec.encode(sample_of(wanted, skeleton), SIZE), skeleton)
     assert tuple(len(output) for output in outputs) == codec.channels(skeleton)
     poses = found_in(codec, outputs, skeleton)
-    assert len(poses) == 3
+    assert len(poses) == CROWD[name]
     assert poses.found.all()
     left_to_right = np.argsort(poses.keypoints[..., 0].mean(axis=1))
     distance = np.linalg.norm(poses.keypoints[left_to_right] - wanted[..., :2], axis=-1)
@@ -126,6 +138,24 @@ def test_maps_of_another_skeleton_are_an_error(name, mode):
         found_in(codec, blank_outputs(codec, CROWDPOSE14), COCO17)
 
 
+@pytest.mark.parametrize(("name", "mode"), CASES)
+def test_a_frame_in_which_somebody_is_found_is_joined_with_one_that_holds_nobody(name, mode):
+    codec = CODECS[name](mode=mode)
+    wanted = people_apart(COCO17, CROWD[name], np.random.default_rng(6))
+    outputs = IDEAL_OUTPUTS[name](codec, codec.encode(sample_of(wanted, COCO17), SIZE), COCO17)
+    poses = found_in(codec, outputs, COCO17)
+    frames = [Found(Poses.empty(COCO17), 900.0), Found(poses, float(SIZE[0] * SIZE[1]))]
+    joined = codec.join(frames, COCO17)
+    order, wanted_order = np.argsort(joined.scores), np.argsort(poses.scores)
+    np.testing.assert_array_equal(joined.keypoints[order], poses.keypoints[wanted_order])
+    np.testing.assert_array_equal(joined.scores[order], poses.scores[wanted_order])
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_no_frames_hold_nobody(name):
+    assert len(CODECS[name]().join([], COCO17)) == 0
+
+
 @pytest.mark.parametrize("name", CODECS)
 def test_a_size_that_is_no_multiple_of_the_stride_is_an_error(name):
     keypoints = np.zeros((0, COCO17.num_keypoints, 3))
@@ -136,14 +166,13 @@ def test_a_size_that_is_no_multiple_of_the_stride_is_an_error(name):
 @pytest.mark.parametrize(("name", "mode"), CASES)
 def test_a_mirrored_pass_of_the_mirrored_picture_changes_nobody(name, mode):
     codec = CODECS[name](mode=mode)
-    wanted = people_apart(COCO17, 2, np.random.default_rng(5))
-    outputs = IDEAL_OUTPUTS[name](codec, codec.encode(sample_of(wanted, COCO17), SIZE), COCO17)
-    order = COCO17.mirror_indices
-    mirrored = tuple(
-        output.reshape(-1, COCO17.num_keypoints, *output.shape[1:])[:, order, :, ::-1].reshape(output.shape)
-        for output in outputs
+    # At whole pixels: where a keypoint falls between them, it may round to another cell in the mirror.
+    wanted = people_apart(COCO17, min(CROWD[name], 2), np.random.default_rng(5)).round()
+    outputs, turned = (
+        IDEAL_OUTPUTS[name](codec, codec.encode(sample_of(one, COCO17), SIZE), COCO17)
+        for one in (wanted, mirrored(wanted, COCO17))
     )
-    passes = [Pass(outputs), Pass(mirrored, mirrored=True)]
+    passes = [Pass(outputs), Pass(turned, mirrored=True)]
     plain = found_in(codec, outputs, COCO17)
     both = codec.decode(codec.aggregate(passes, SIZE, COCO17), COCO17)
     np.testing.assert_allclose(both.keypoints, plain.keypoints, atol=1e-4)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import coco_files as made
+import mpii_files
 from litepose import datasets
 from litepose.datasets import Dataset, Remapped, SkipUnreadable, open_dataset
 from litepose.datasets.composite import Composites
@@ -31,8 +32,14 @@ def packed(folder):
     return open_dataset(folder / "packed")
 
 
+def mpii(folder):
+    records = [mpii_files.record(f"{name}.jpg", missing=range(2)) for name in "abac"]
+    return open_dataset(mpii_files.write(folder, records))
+
+
 EXAMPLES = {
     "CocoDataset": coco,
+    "MpiiDataset": mpii,
     "PackedDataset": packed,
     "People": lambda folder: People(coco(folder)),
     "Remapped": lambda folder: Remapped(coco(folder), CROWDPOSE14),

@@ -9,6 +9,7 @@ from litepose.geometry import (
     mpii_center_scale,
     xywh_to_center_scale,
 )
+from litepose.skeleton import COCO17
 from parity.fixtures import load_case
 
 SIZES = [(192, 256), (288, 384), (256, 256)]
@@ -111,3 +112,12 @@ def test_hrnet_crops_equal_the_reference():
     for name, (center, scale, rotation) in crops.items():
         crop = Warp.hrnet(np.array(center), np.array(scale), rotation, (48, 64)).image(a["image"])
         assert close_pictures(crop, a[f"crop_{name}"]), name
+
+
+def test_a_mirrored_person_has_its_keypoints_where_mmpose_puts_them():
+    _, a = load_case("flip", "coco17")
+    turned = Warp.mirror((192, 256)).points(a["joints"][:, :2])[COCO17.mirror_indices]
+    visible = a["visible"][COCO17.mirror_indices]
+    np.testing.assert_array_equal(visible, a["visible_flipped"])
+    seen = visible[:, 0] > 0  # the others are at (0, 0) there
+    np.testing.assert_allclose(turned[seen], a["joints_flipped"][seen, :2], rtol=1e-6)

@@ -15,7 +15,6 @@ import numpy as np
 from litepose.codecs.ae_maps import (
     AEMaps,
     ChannelLayout,
-    check_outputs,
     fill_in,
     fill_in_coarsely,
     find_candidates,
@@ -25,7 +24,7 @@ from litepose.codecs.ae_maps import (
     shift_to_subcell,
 )
 from litepose.codecs.ae_targets import AEPlan, AETargets, MapPlan, draw
-from litepose.codecs.base import Found, Pass
+from litepose.codecs.base import Found, Pass, check_outputs
 from litepose.codecs.grouping import Candidates, group, keypoint_order
 from litepose.codecs.maps import auto_sigma, box_sigmas, cells_of
 from litepose.errors import SettingError, nearest_name

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from litepose.codecs.base import Pass
+from litepose.codecs.base import Pass, check_finite
 from litepose.codecs.grouping import Candidates
 from litepose.codecs.maps import find_peaks, quarter_shift, resize_maps
-from litepose.errors import ModelError
 
 WORKING_CELLS = 2**17  # of tag maps that are compared at once: what stays in a core's cache
 
@@ -102,25 +101,6 @@ class ChannelLayout:
     def tags(self, output: int, maps: np.ndarray) -> np.ndarray:
         """Return the tags among the channels of one output."""
         return maps[self.num_keypoints * self.heatmap_outputs[output] :]
-
-
-def check_outputs(outputs: Sequence[np.ndarray], channels: Sequence[int]) -> None:
-    """Raise ModelError unless outputs have these channels."""
-    shapes = [np.shape(output) for output in outputs]
-    if [shape[0] if len(shape) == 3 else None for shape in shapes] != list(channels):
-        raise ModelError(
-            f"The network gave maps of shape {shapes}; the codec expects {len(channels)} outputs (C, h, w) with "
-            f"{list(channels)} channels. The model file's spec and its network do not belong together: export again."
-        )
-
-
-def check_finite(values: np.ndarray, what: str) -> None:
-    """Raise ModelError where the network's maps hold NaN or infinity."""
-    if not np.isfinite(values).all():
-        raise ModelError(
-            f"The network's {what} hold NaN or infinite values, so nobody can be found. Check the picture's "
-            "normalisation and the weights (a training that diverged, or half precision that overflowed)."
-        )
 
 
 def merge_heatmaps(

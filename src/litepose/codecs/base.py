@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from litepose.errors import ModelError
 from litepose.poses import Poses, Sample
 from litepose.skeleton import Skeleton
 
@@ -84,3 +85,22 @@ class Codec(Protocol):
     def join(self, found: Sequence[Found], skeleton: Skeleton) -> Poses:
         """Return a picture's people from those of its frames: rescored, without those found twice. No order."""
         ...
+
+
+def check_outputs(outputs: Sequence[np.ndarray], channels: Sequence[int]) -> None:
+    """Raise ModelError unless outputs have these channels."""
+    shapes = [np.shape(output) for output in outputs]
+    if [shape[0] if len(shape) == 3 else None for shape in shapes] != list(channels):
+        raise ModelError(
+            f"The network gave maps of shape {shapes}; the codec expects {len(channels)} outputs (C, h, w) with "
+            f"{list(channels)} channels. The model file's spec and its network do not belong together: export again."
+        )
+
+
+def check_finite(values: np.ndarray, what: str) -> None:
+    """Raise ModelError where the network's maps hold NaN or infinity."""
+    if not np.isfinite(values).all():
+        raise ModelError(
+            f"The network's {what} hold NaN or infinite values, so nobody can be found. Check the picture's "
+            "normalisation and the weights (a training that diverged, or half precision that overflowed)."
+        )

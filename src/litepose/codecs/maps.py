@@ -191,3 +191,16 @@ def quarter_shift(heatmaps: np.ndarray, keypoints: np.ndarray, cells: np.ndarray
     right = heatmaps[keypoints, y, np.minimum(x + 1, width - 1)] > heatmaps[keypoints, y, np.maximum(x - 1, 0)]
     below = heatmaps[keypoints, np.minimum(y + 1, height - 1), x] > heatmaps[keypoints, np.maximum(y - 1, 0), x]
     return np.stack([right, below], axis=1) * np.float32(0.5) - np.float32(0.25)
+
+
+@functools.lru_cache(maxsize=64)
+def blur_matrix(length: int, kernel: int, border: int = cv2.BORDER_REFLECT_101) -> np.ndarray:
+    """Return what a gaussian blur of `kernel` cells does along an axis: (length, length) float32, blurred = matrix @ x.
+
+    The gaussian is the one that cv2.GaussianBlur takes for the kernel's size where no sigma is given. border: OpenCV's.
+    """
+    gaussian = cv2.getGaussianKernel(kernel, 0, cv2.CV_32F)
+    cells = np.eye(length, dtype=np.float32)
+    matrix = cv2.sepFilter2D(cells, -1, np.ones(1, dtype=np.float32), gaussian, borderType=border)
+    matrix.setflags(write=False)
+    return matrix

@@ -16,12 +16,16 @@ if TYPE_CHECKING:
     from litepose.spec import PoseSpec
 
 FILE_SUFFIXES = (".safetensors", ".onnx")
-LAYER_TABLE_WIDTH = 112
+LAYER_TABLE_WIDTH = 128
 
 
 @dataclass(frozen=True)
 class Info:
-    """What is known of a network; counts is None where it cannot be built here, published {} where nothing is."""
+    """What is known of a network.
+
+    counts: None where it cannot be built here. published: the authors' figures, {} where they printed none for this
+    skeleton and size; its "size" is the input that they hold for.
+    """
 
     spec: PoseSpec
     size: tuple[int, int]
@@ -37,6 +41,7 @@ class Info:
             "params": counts and counts.params,
             "macs": counts and counts.macs,
             "macs_reference": counts and counts.macs_reference,
+            "macs_rule": counts and counts.rule,
             "macs_published": published.pop("macs", None),
             "published": published,
             "provenance": dict(self.spec.provenance),
@@ -72,7 +77,7 @@ def describe(
         raise SettingError(f"{model} states its own skeleton and architecture; leave out --skeleton and --arch.")
     spec = _spec_of_file(Path(model)) if is_file else _spec_of_name(model, skeleton, size, arch)
     size = size or spec.input.size
-    return Info(spec=spec, size=size, counts=_counts(spec, size), published=_published(spec))
+    return Info(spec=spec, size=size, counts=_counts(spec, size), published=_published(spec, size))
 
 
 def _spec_of_name(name: str, skeleton: str | None, size: tuple[int, int] | None, arch: Path | None) -> PoseSpec:
@@ -101,19 +106,25 @@ def _counts(spec: PoseSpec, size: tuple[int, int]) -> Counts | None:
         from litepose import checkpoints, counting
     except (MissingPackageError, ModuleNotFoundError):
         return None
-    return counting.count(checkpoints.build_network(spec), size)
+    return counting.count(checkpoints.build_network(spec), size, rule=counting.rule_of(spec.model))
 
 
-def _published(spec: PoseSpec) -> dict[str, Any]:
-    """Return the authors' figures for this variant and number of keypoints; another arch has none."""
-    if not spec.model or "arch" in spec.network:
+def _published(spec: PoseSpec, size: tuple[int, int]) -> dict[str, Any]:
+    """Return the authors' figures for this variant, number of keypoints and, where they differ by it, input size."""
+    if not spec.model:
         return {}
     try:
         from litepose import models
     except MissingPackageError:
         return {}
-    published = getattr(models.family_of(spec.model), "PUBLISHED", {})
-    return dict(published.get(spec.model, {}).get(spec.skeleton.num_keypoints, {}))
+    family = models.family_of(spec.model)
+    if any(setting in spec.network for variant in family.VARIANTS.values() for setting in variant):
+        return {}  # another arch than the printed one
+    figures = dict(getattr(family, "PUBLISHED", {}).get(spec.model, {}).get(spec.skeleton.num_keypoints, {}))
+    if "sizes" in figures:
+        of_size = figures.pop("sizes").get(size)
+        return {**figures, "size": list(size), **of_size} if of_size else {}
+    return {"size": list(family.DEFAULT.sizes[spec.model]), **figures} if figures else {}
 
 
 def _print(info: Info, *, layers: bool) -> None:
@@ -130,17 +141,30 @@ def _print(info: Info, *, layers: bool) -> None:
         table.add_row("output", f"{output.name}: {output.channels} channels, stride {output.stride}")
     table.add_row("parameters", _whole(report["params"]))
     table.add_row("MACs", f"{_whole(report['macs'])}  (multiply-accumulates as executed)")
-    table.add_row("MACs, reference rule", f"{_whole(report['macs_reference'])}  (the authors' way of counting)")
-    if report["macs_published"]:
-        table.add_row("MACs, published", f"{_whole(report['macs_published'])}  (at the variant's own input size)")
+    _add_reference_counts(table, info, report)
     for what, facts in (("published", report["published"]), ("provenance", report["provenance"])):
         for key, value in facts.items():
-            table.add_row(f"{what}: {key}", _readable(value))
+            if (what, key) != ("published", "size"):  # stands beside the MACs
+                table.add_row(f"{what}: {key}", _readable(value))
     console = Console()
     console.print(table)
     if layers and info.counts:
         wide = Console(width=max(console.width, LAYER_TABLE_WIDTH))  # narrow terminals wrap it, nothing is cut
         wide.print(_layer_table(info.counts.layers))
+
+
+def _add_reference_counts(table: Any, info: Info, report: dict[str, Any]) -> None:
+    """Add what the authors' way of counting gives here, and what they printed, both in their unit."""
+    if info.counts is None:
+        table.add_row("MACs, reference rule", _whole(None))
+        return
+    from litepose.counting import RULES
+
+    rule, counted, printed = RULES[info.counts.rule], info.counts.macs_reference, report["macs_published"]
+    table.add_row("MACs, reference rule", f"{_whole(counted)} = {rule.printed(counted)}  ({rule.says})")
+    if printed:
+        width, height = report["published"]["size"]
+        table.add_row("MACs, published", f"{_whole(printed)} = {rule.printed(printed)}  (at {width}x{height})")
 
 
 def _readable(value: Any) -> str:

@@ -1,7 +1,7 @@
 """Annotated pictures: file formats in, `Sample` out.
 
-A format of annotation files is one file here: `looks_like(data)` knows a parsed JSON object of that format, and
-`open_parsed` opens it with the arguments that COCO's takes (see `coco.open_parsed`).
+A format of annotation files is one file here: `looks_like(data)` knows parsed JSON of that format, an object or a list,
+and `open_parsed` opens it with the arguments that COCO's takes (see `coco.open_parsed`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ def open_dataset(
 ) -> Dataset:
     """Open annotated pictures.
 
-    source: a COCO or CrowdPose JSON file, a folder of packed shards, or "synthetic[:people=0-12,seed=3,poses=FILE]".
+    source: a COCO, CrowdPose or MPII JSON file, a folder of packed shards, or
+        "synthetic[:people=0-12,seed=3,poses=FILE]".
     images: folder of a JSON file's pictures; default `images/` beside it or the published layouts of the data set.
     skeleton: to see the people on; default the file's own.
     other_people, missing_unlabelled: see `CocoDataset`; only for JSON files.
@@ -51,8 +52,8 @@ def open_dataset(
         from litepose.datasets.packed import PackedDataset
 
         return _on(PackedDataset(path, skeleton=wanted, person_masks=person_masks), wanted)
-    data = read_annotations(path)
-    dataset = _format_of(data).open_parsed(
+    data = _parsed(path)
+    dataset = _format_of(data, path).open_parsed(
         data,
         name=short_name(path),
         images=images if images is not None else default_images(path),
@@ -72,8 +73,9 @@ def is_synthetic(source: str | Path) -> bool:
 def default_images(path: Path) -> Path:
     """Return where the pictures of an annotation file lie. Raises AnnotationError where no such folder exists.
 
-    `images/` beside it; else COCO's and CrowdPose's layouts (annotations/person_keypoints_val2017.json with
-    images/val2017 or val2017 one level up; json/crowdpose_val.json with images/ one level up).
+    `images/` beside it; else COCO's, CrowdPose's and MPII's layouts (annotations/person_keypoints_val2017.json with
+    images/val2017 or val2017 one level up; json/crowdpose_val.json, annot/valid.json or annotations/mpii_val.json with
+    images/ one level up).
     """
     folder, split = path.parent, path.stem.rsplit("_", 1)[-1]
     candidates = [
@@ -92,34 +94,59 @@ def default_images(path: Path) -> Path:
     )
 
 
-def _format_of(data: dict[str, Any]) -> ModuleType:
-    """Return the file of this package whose `looks_like` knows the parsed annotations; COCO's where none does."""
-    names = sorted(info.name for info in pkgutil.iter_modules(__path__))
-    files = [importlib.import_module(f"{__name__}.{name}") for name in names]
-    known = (file for file in files if hasattr(file, "looks_like") and file.looks_like(data))
-    return next(known, importlib.import_module(f"{__name__}.coco"))
-
-
-def _on(dataset: Dataset, skeleton: Skeleton | None) -> Dataset:
-    return dataset if skeleton is None or skeleton == dataset.skeleton else Remapped(dataset, skeleton)
-
-
 def read_annotations(path: Path) -> dict[str, Any]:
-    """Return a parsed annotation file. Raises AnnotationError where it is missing or no JSON object."""
+    """Return a parsed COCO-like annotation file. Raises AnnotationError where it is missing or no JSON object."""
+    data = _parsed(path)
+    if not isinstance(data, dict):
+        what = "an MPII list" if _known(data) else "no object"
+        raise AnnotationError(
+            f"Annotation file {path} holds {what}; a COCO keypoint file is needed here: an object with images, "
+            "annotations and categories."
+        )
+    return data
+
+
+def _parsed(path: Path) -> Any:
+    """Return what a JSON file holds. Raises AnnotationError where it is missing or no JSON."""
     if path.is_dir():
         raise AnnotationError(f"{path} is a folder; a COCO or CrowdPose JSON file is needed here. Name one in it.")
     if not path.is_file():
         raise AnnotationError(
-            f"No annotations {path}: neither a file nor a folder. Give a COCO or CrowdPose JSON file, a folder that "
-            "`litepose data pack` wrote, or synthetic."
+            f"No annotations {path}: neither a file nor a folder. Give a COCO, CrowdPose or MPII JSON file, a folder "
+            "that `litepose data pack` wrote, or synthetic."
         )
     try:
-        data = json.loads(path.read_bytes())
+        return json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise AnnotationError(f"Annotation file {path} is no (complete) JSON: {error}.") from error
-    if not isinstance(data, dict):
+
+
+def _format_of(data: Any, path: Path) -> ModuleType:
+    """Return the file of this package that opens the parsed annotations: COCO's for an object none other knows."""
+    known = _known(data)
+    if known is not None:
+        return known
+    if isinstance(data, dict):
+        return importlib.import_module(f"{__name__}.coco")
+    first = data[0] if isinstance(data, list) and data else None
+    if isinstance(first, dict) and "image_id" in first:
         raise AnnotationError(
-            f"Annotation file {path} holds a {type(data).__name__}; a COCO keypoint file is an object with images, "
-            "annotations and categories."
+            f"Annotation file {path} holds a list of {len(data)} COCO results: people that a model found, not "
+            "annotations. Give the annotation file of these pictures: an object with images, annotations, categories."
         )
-    return data
+    what = "an empty list" if data == [] else "a list of something else" if isinstance(data, list) else "one value"
+    raise AnnotationError(
+        f"Annotation file {path} holds {what}. Possible are a COCO or CrowdPose keypoint file, an object with images, "
+        "annotations and categories, and MPII's list of records with image, center, scale, joints and joints_vis."
+    )
+
+
+def _known(data: Any) -> ModuleType | None:
+    """Return the file of this package whose `looks_like` knows the parsed annotations."""
+    names = sorted(info.name for info in pkgutil.iter_modules(__path__))
+    files = [importlib.import_module(f"{__name__}.{name}") for name in names]
+    return next((file for file in files if hasattr(file, "looks_like") and file.looks_like(data)), None)
+
+
+def _on(dataset: Dataset, skeleton: Skeleton | None) -> Dataset:
+    return dataset if skeleton is None or skeleton == dataset.skeleton else Remapped(dataset, skeleton)

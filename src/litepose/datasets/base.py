@@ -52,7 +52,7 @@ class PeopleTable:
 
     picture, person: (N,) int32, the picture's index in the dataset and the person's row in its sample.
     keypoints: (N, K, 3) float32. boxes: (N, 4) float32 xyxy. areas: (N,) float32 px^2. All as in the sample.
-    sizes: (N, 2) float32 (w, h) of the picture as listed, inf where nothing is listed. crowd: (N,) bool.
+    sizes: (N, 2) float32, what x and y in the picture stay below, inf where nothing is known. crowd: (N,) bool.
     """
 
     skeleton: Skeleton

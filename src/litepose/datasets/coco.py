@@ -85,7 +85,7 @@ class CocoDataset:
         by_picture = _group(require(data, "annotations", list, name), people_only, records, name)
         self._boxes_ignored = not native
         self._other = _other_people(other_people) if other_people is not None else {}
-        self._pictures, annotations = self._arrange(_present(records, self.images, name), by_picture)
+        self._pictures, annotations = self._arrange(present(records, self.images, name), by_picture)
         self._keypoints = keypoint_array(annotations, self.skeleton, name)
         self._boxes = box_array(annotations, self._keypoints, name)
         self._areas = np.array([_area(one, box) for one, box in zip(annotations, self._boxes, strict=True)], np.float32)
@@ -108,8 +108,8 @@ class CocoDataset:
         """Return everybody in the samples, without opening a picture."""
         first = np.array([picture.first for picture in self._pictures], dtype=np.int32)
         counts = np.array([picture.last - picture.first for picture in self._pictures])
-        sizes = np.array([_size_or_any(picture.listed_size) for picture in self._pictures], dtype=np.float32)
-        sizes = np.repeat(sizes, counts, axis=0)
+        sides = np.array([_longer_side(picture.listed_size) for picture in self._pictures], dtype=np.float32)
+        sizes = np.repeat(sides, 2 * counts).reshape(-1, 2)  # CrowdPose lists some sizes as (h, w): one bound for both
         return PeopleTable(
             skeleton=self.skeleton,
             picture=np.repeat(np.arange(len(counts), dtype=np.int32), counts),
@@ -261,7 +261,7 @@ def _repeated(ids: Any) -> Any:
     return next(one for one in ids if one in seen or seen.add(one))  # type: ignore[func-returns-value]
 
 
-def _present(records: list[dict[str, Any]], folder: Path, name: str) -> list[dict[str, Any]]:
+def present(records: list[dict[str, Any]], folder: Path, name: str) -> list[dict[str, Any]]:
     """Return the records whose pictures exist; warn for the rest. Raises AnnotationError where none does."""
     listings: dict[Path, set[str]] = {}
 
@@ -309,10 +309,10 @@ def _area(annotation: dict[str, Any], box: np.ndarray) -> float:
     return AREA_OF_BOX * float(box_areas(box))
 
 
-def _size_or_any(size: Any) -> tuple[float, float]:
-    """Return a listed (w, h), or an infinite one where it is no size."""
+def _longer_side(size: Any) -> float:
+    """Return the longer side of a listed (w, h), inf where that is no size."""
     known = size is not None and all(isinstance(side, (int, float)) and side > 0 for side in size)
-    return size if known else (np.inf, np.inf)
+    return max(size) if known else np.inf
 
 
 def _inside(boxes: np.ndarray, keypoints: np.ndarray, size: tuple[int, int] | np.ndarray) -> np.ndarray:

@@ -14,9 +14,9 @@ from litepose.datasets.coco import CocoDataset
 from litepose.skeleton import CROWDPOSE14, Skeleton
 
 
-def looks_like(data: dict[str, Any]) -> bool:
-    """Return whether a parsed JSON file is CrowdPose's: its pictures carry `crowdIndex`."""
-    images = data.get("images")
+def looks_like(data: Any) -> bool:
+    """Return whether parsed JSON is CrowdPose's: its pictures carry `crowdIndex`."""
+    images = data.get("images") if isinstance(data, dict) else None
     return isinstance(images, list) and bool(images) and isinstance(images[0], dict) and "crowdIndex" in images[0]
 
 

@@ -1,8 +1,9 @@
 """A dataset seen person by person, as top-down networks train: one sample for everybody who can be learned.
 
-Source: who counts and how boxes are cleaned follow HRNet's COCO loader (zhang943/lpn-pytorch@f397525,
-lib/dataset/coco.py; mmpose 0.13 drops empty boxes, so do we). Different on purpose: boxes and areas that an annotation
-file lacks are first repaired as `CocoDataset` does, so fewer people are lost.
+Source: who counts follows HRNet's COCO loader (zhang943/lpn-pytorch@f397525, lib/dataset/coco.py; mmpose 0.13 drops
+empty boxes, so do we). Different on purpose: boxes and areas that an annotation file lacks are first repaired as
+`CocoDataset` does, so fewer people are lost; and a box is cropped as the dataset gives it, while HRNet's loader takes
+one px of its width and height, which it does not do with a detector's boxes and mmpose 0.29 does no more.
 """
 
 from __future__ import annotations
@@ -26,16 +27,17 @@ class People:
     the picture. Of a dataset that cannot say who is in its pictures before it opens them (drawn people, composites),
     each picture stands for one of its people, always the same; a picture without people for one of the next picture.
 
-    clean_boxes: as HRNet does for COCO, clipped to the picture and one px smaller; False takes boxes that are meant to
-    leave the picture (MPII's) as they are. select_for: (w, h) of the input; keep only people whose keypoints lie well
-    in the middle of their box (`select_centred`). seed: of the choice in pictures that cannot say.
+    clean_boxes: as HRNet does for COCO, clipped to the picture and one px smaller (`geometry.clean_coco_boxes`); not
+    for sets whose boxes are meant to leave the picture, as MPII's are. select_for: (w, h) of the input; keep only
+    people whose keypoints lie well in the middle of their box (`select_centred`). seed: of the choice in pictures that
+    cannot say.
     A picture that cannot be read raises PictureError: wrap this in `SkipUnreadable`. Where the dataset itself replaces
     such a picture by another, one of the people there comes.
     Warns of people left out for their box; raises AnnotationError where nobody is left.
     """
 
     def __init__(
-        self, dataset: Dataset, *, clean_boxes: bool = True, select_for: tuple[int, int] | None = None, seed: int = 0
+        self, dataset: Dataset, *, clean_boxes: bool = False, select_for: tuple[int, int] | None = None, seed: int = 0
     ) -> None:
         self.dataset, self.skeleton, self.name = dataset, dataset.skeleton, dataset.name
         self.clean_boxes, self.select_for, self.seed = clean_boxes, select_for, seed
@@ -130,8 +132,8 @@ class People:
 
     def _usable(self, boxes: np.ndarray, areas: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the boxes to crop by, (N, 4) float32 xyxy, and which of them can be used, (N,) bool."""
-        cleaned, kept = clean_coco_boxes(xyxy_to_xywh(boxes), areas, sizes)
         if self.clean_boxes:
+            cleaned, kept = clean_coco_boxes(xyxy_to_xywh(boxes), areas, sizes)
             kept &= np.all(cleaned[:, 2:] > 0, axis=1)  # mmpose 0.13; HRNet's loader keeps boxes without extent
             return xywh_to_xyxy(cleaned).astype(np.float32), kept
         kept = (areas > 0) & np.all(boxes[:, 2:] > np.maximum(boxes[:, :2], 0), axis=1)

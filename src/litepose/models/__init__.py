@@ -1,7 +1,9 @@
 """Networks by name. `litepose_xs` lives in `models/litepose.py`: the longest underscore prefix that is a file.
 
 A family file holds `NETWORK` (a `layers.PoseNetwork` with plain keyword arguments), `VARIANTS` (name -> keyword
-arguments), `DEFAULT` (a `layers.FamilyDefault`), `OFFICIAL_KEYS`, and `PUBLISHED` if the authors printed figures.
+arguments), `DEFAULT` (a `layers.FamilyDefault`), `OFFICIAL_KEYS`, and `PUBLISHED` if the authors printed figures:
+variant -> number of keypoints -> {"macs", "data", "AP", ...}, with {"sizes": {(w, h): ...}} for those that differ by
+input size. "macs" is a plain count: what was printed times the authors' unit, which `counting.RULES` knows.
 There is no table to add it to.
 """
 
@@ -27,7 +29,7 @@ except ModuleNotFoundError as error:
         'Install it with: pip install "litepose[train]"'
     ) from error
 
-SHARED = {"layers"}  # files that are no family
+SHARED = {"layers", "light_trunks"}  # files that are no family
 
 
 def families() -> list[str]:

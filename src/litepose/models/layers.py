@@ -19,6 +19,9 @@ from litepose.errors import InputSizeError, SettingError
 # Kernel of a transposed convolution that doubles the map -> (padding, output padding). HRNet family.
 DECONV_PADDING = {4: (1, 0), 3: (1, 1), 2: (0, 0)}
 
+# Another project's name of a tensor (a whole-name pattern) -> ours.
+Keys = tuple[tuple[str, str], ...]
+
 
 @dataclass(frozen=True)
 class FamilyDefault:
@@ -28,8 +31,12 @@ class FamilyDefault:
     outputs: a name for each output in exported files.
     sizes: variant -> (w, h) of the input it was made for.
     resize: how a picture becomes the input, as the pose spec names it.
-    official_colour: the channel order that the authors' own weights expect.
-    counting: the rule by which the authors counted what the network costs, as `counting` names it.
+    official_colour: the channel order that the authors' own weights expect; official_colour_by_keypoints: where weights
+        for that many keypoints expect another one. Mean and std are `InputSpec`'s, of the channels in that order:
+        (0.485, 0.456, 0.406) belong to B, G, R where the order is BGR, as the HRNet family's code normalises.
+    official_codec_by_keypoints: codec settings that the authors' weights for that many keypoints need besides.
+    counting: the rule by which the authors counted what the network costs, as `counting` names it;
+        counting_by_variant: where a variant's authors had another one.
     """
 
     codec: str
@@ -37,7 +44,10 @@ class FamilyDefault:
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     resize: str = "short_side"
     official_colour: str = "RGB"
+    official_colour_by_keypoints: Mapping[int, str] = field(default_factory=dict)
+    official_codec_by_keypoints: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     counting: str = "litepose"
+    counting_by_variant: Mapping[str, str] = field(default_factory=dict)
     codec_settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -113,6 +123,28 @@ class FusionDeconv(nn.Module):
         self.norm = nn.Identity()
 
 
+class DeconvNorm(nn.Module):
+    """Double the map: transposed convolution without bias, batch normalisation, ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, kernel: int = 4, groups: int = 1) -> None:
+        super().__init__()
+        self.deconv = doubling_deconv(in_channels, out_channels, kernel=kernel, groups=groups)
+        self.norm: nn.Module = nn.BatchNorm2d(out_channels)
+        self.activation = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(self.norm(self.deconv(x)))
+
+    def fold_norm(self) -> None:
+        """Move the normalisation's scale and offset into the deconvolution."""
+        scale, offset = norm_as_affine(self.norm)
+        weight, groups = self.deconv.weight, self.deconv.groups  # (in, out / groups, k, k)
+        by_group = scale.reshape(groups, 1, -1).expand(-1, weight.shape[0] // groups, -1)
+        self.deconv.weight = nn.Parameter(weight * by_group.reshape(*weight.shape[:2], 1, 1))
+        self.deconv.bias = nn.Parameter(offset)
+        self.norm = nn.Identity()
+
+
 class SeparableHead(nn.Module):
     """Depthwise convolution with norm and ReLU, then a bare 1x1 convolution to the output channels."""
 
@@ -125,13 +157,20 @@ class SeparableHead(nn.Module):
         return self.pointwise(self.depthwise(x))
 
 
-def doubling_deconv(in_channels: int, out_channels: int, *, kernel: int = 4) -> nn.ConvTranspose2d:
+def doubling_deconv(in_channels: int, out_channels: int, *, kernel: int = 4, groups: int = 1) -> nn.ConvTranspose2d:
     """Return a transposed convolution without bias that doubles both sides exactly. Raises SettingError."""
     if kernel not in DECONV_PADDING:
         raise SettingError(f"No deconvolution kernel {kernel!r}. Possible: {sorted(DECONV_PADDING)}.")
     padding, output_padding = DECONV_PADDING[kernel]
     return nn.ConvTranspose2d(
-        in_channels, out_channels, kernel, stride=2, padding=padding, output_padding=output_padding, bias=False
+        in_channels,
+        out_channels,
+        kernel,
+        stride=2,
+        padding=padding,
+        output_padding=output_padding,
+        groups=groups,
+        bias=False,
     )
 
 
@@ -139,6 +178,17 @@ def make_divisible(value: float, divisor: int = 8) -> int:
     """Return the nearest multiple of `divisor`, at least one, and never below 0.9 of `value` (MobileNet's rule)."""
     nearest = max(divisor, int(value + divisor / 2) // divisor * divisor)
     return nearest + divisor if nearest < 0.9 * value else nearest
+
+
+def conv_norm_keys(conv: str, norm: str, ours: str) -> Keys:
+    """Return the rules by which another project's convolution and normalisation become our `ConvNorm`.
+
+    conv, norm: patterns of the modules' names; their groups may stand in `ours`.
+    """
+    return (
+        (rf"{conv}\.(?P<tensor>\w+)", rf"{ours}.conv.\g<tensor>"),
+        (rf"{norm}\.(?P<tensor>\w+)", rf"{ours}.norm.\g<tensor>"),
+    )
 
 
 def check_input_size(images: Tensor, stride: int) -> None:

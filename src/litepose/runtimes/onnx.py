@@ -23,7 +23,7 @@ class OnnxRuntime:
     def __init__(self, path: str | Path, *, device: str = "cpu", threads: int | None = None) -> None:
         self.path = Path(path)
         self.threads = threads or physical_cores()
-        self._session = _open(self.path, device, self.threads)
+        self._session = open_session(self.path, device, self.threads)
         self.spec = _read_spec(self._session, self.path)
         self._names = _check_graph(self._session, self.spec, self.path)
         self._batch_size, _, height, width = self._session.get_inputs()[0].shape  # numbers, or names of free axes
@@ -52,7 +52,11 @@ class OnnxRuntime:
 RUNTIME = OnnxRuntime
 
 
-def _open(path: Path, device: str, threads: int) -> Any:
+def open_session(path: Path, device: str, threads: int) -> Any:
+    """Return the engine's session of an ONNX file of any kind.
+
+    Raises ModelError, SettingError for the device, MissingPackageError.
+    """
     try:
         import onnxruntime
     except ImportError as error:
@@ -77,6 +81,11 @@ def _open(path: Path, device: str, threads: int) -> Any:
             f"{path} is no model that ONNX Runtime {onnxruntime.__version__} can open: {error}. "
             "Export or download it again."
         ) from error
+
+
+def has_spec(path: Path) -> bool:
+    """Return whether an ONNX file carries a pose spec, as every pose model does. Raises as `open_session`."""
+    return SPEC_KEY in open_session(path, "cpu", 1).get_modelmeta().custom_metadata_map
 
 
 def _read_spec(session: Any, path: Path) -> PoseSpec:

@@ -19,16 +19,16 @@ from torch import Tensor, nn
 
 from litepose import checkpoints, files
 from litepose.errors import SettingError, TrainingError
-from litepose.losses import AELoss
+from litepose.losses import Loss
 from litepose.spec import PoseSpec
 from litepose.training.data import Batch, TrainingSamples, batches, steps_per_epoch
 from litepose.training.guard import GuardedSteps
 from litepose.training.hints import open_hints
 from litepose.training.log import RunLog, describe
-from litepose.training.optim import AveragedWeights, learning_rate, make_optimizer, set_learning_rate
+from litepose.training.optim import AveragedWeights, make_optimizer, set_learning_rate, staged_learning_rate
 from litepose.training.recipe import Recipe
 from litepose.training.sources import open_sources, open_validation
-from litepose.training.start import check_same_recipe, load_matching, make_spec
+from litepose.training.start import check_same_recipe, load_matching, make_loss, make_spec
 from litepose.training.state import TrainingState, has_checkpoint, load_checkpoint, save_checkpoint
 from litepose.training.stop import StopOnSignal
 from litepose.training.validate import Validation
@@ -65,7 +65,7 @@ class Run:
     folder: Path
     device: torch.device
     spec: PoseSpec
-    loss: AELoss
+    loss: Loss
     evaluate: Evaluate | None
     samples: TrainingSamples
     state: TrainingState
@@ -76,7 +76,17 @@ class Run:
 
     @property
     def total_steps(self) -> int:
+        return self.recipe.run.stages * self.stage_steps
+
+    @property
+    def stage_steps(self) -> int:
         return self.recipe.run.epochs * self.steps_per_epoch
+
+    def learning_rate(self, step: int) -> float:
+        """Return the rate of the update with this 0-based number."""
+        return staged_learning_rate(
+            step, self.recipe.optim, steps_per_epoch=self.steps_per_epoch, stage_steps=self.stage_steps
+        )
 
     def batches(self) -> Iterator[Batch]:
         """Yield the batches of the steps that are left."""
@@ -154,9 +164,10 @@ def set_up(
     saved = load_checkpoint(folder) if resume else None
     if saved is not None:
         check_same_recipe(recipe, saved["recipe"])
-    sources, weights = open_sources(recipe)
-    spec = make_spec(recipe, [source.name for source in sources])
-    loss = AELoss(**recipe.loss.model_dump())
+    spec = make_spec(recipe)
+    sources, weights = open_sources(recipe, spec.input)
+    spec = spec.with_provenance(data=[source.name for source in sources])
+    loss = make_loss(recipe, spec)
     place = _device(device)
 
     if recipe.run.threads:
@@ -165,7 +176,7 @@ def set_up(
         _choose_kernels(recipe.run.precision == "bf16")
     torch.manual_seed(recipe.run.seed)
     network = checkpoints.build_network(spec)
-    notes = [] if start_from is None or saved is not None else _taken_over(network, start_from)
+    notes = [] if start_from is None or saved is not None else _taken_over(network, start_from, spec.model)
     layout = torch.channels_last if recipe.run.channels_last else torch.contiguous_format
     network = network.to(device=place, memory_format=layout).train()  # type: ignore[call-overload]
     optimizer = make_optimizer(network, recipe.optim)
@@ -183,7 +194,7 @@ def set_up(
     per_epoch = steps_per_epoch(recipe.run.epoch_samples, sources, samples_per_step)
     samples = TrainingSamples(
         sources, weights, codec=spec.codec, size_at=recipe.size_at, samples_per_step=samples_per_step,
-        total=recipe.run.epochs * per_epoch * samples_per_step, seed=recipe.run.seed, targets=recipe.run.targets,
+        total=recipe.run.stages * recipe.run.epochs * per_epoch * samples_per_step, seed=recipe.run.seed, targets=recipe.run.targets,
     )  # fmt: skip
     guard = GuardedSteps(state) if place.type == "cuda" else None
     return Run(recipe, folder, place, spec, loss, evaluate, samples, state, per_epoch, rank, world, guard), notes
@@ -212,8 +223,7 @@ def update(run: Run, batch: Batch) -> dict[str, float] | None:
 def _differentiate(run: Run, batch: Batch) -> dict[str, Tensor]:
     """Compute the step's gradient and set its learning rate; return the loss parts and "grad_norm"."""
     state, recipe = run.state, run.recipe
-    rate = learning_rate(state.step, recipe.optim, steps_per_epoch=run.steps_per_epoch, total_steps=run.total_steps)
-    set_learning_rate(state.optimizer, rate)
+    set_learning_rate(state.optimizer, run.learning_rate(state.step))
     images, targets = batch.normalised(run.spec.input), batch.drawn_targets()
     if recipe.run.channels_last:
         images = images.contiguous(memory_format=torch.channels_last)
@@ -242,8 +252,11 @@ def _go_on(run: Run, log: RunLog, stop: StopOnSignal) -> TrainingResult:
             _settle(run)
         if log_due:
             _log(run, log, clock)
-        if rest == 0 and (done or (limits.evaluate_epochs and epoch % limits.evaluate_epochs == 0)):
+        stage_done = state.step % run.stage_steps == 0
+        if rest == 0 and (stage_done or (limits.evaluate_epochs and epoch % limits.evaluate_epochs == 0)):
             metrics = _judge(run, log)
+            if stage_done and not done:
+                _begin_stage(run, log)
             clock.restart()
         if save_due:
             save_checkpoint(run.folder, state, run.recipe.to_toml())
@@ -301,7 +314,7 @@ def _log(run: Run, log: RunLog, clock: _Clock) -> None:
     """Write the means since the last record."""
     state, recipe = run.state, run.recipe
     means = state.take_means()
-    rate = learning_rate(state.step - 1, recipe.optim, steps_per_epoch=run.steps_per_epoch, total_steps=run.total_steps)
+    rate = run.learning_rate(state.step - 1)
     seen = state.step * recipe.run.batch * run.world
     steps_per_second, data_wait = clock.read(state.step)
     speed = steps_per_second * recipe.run.batch * run.world
@@ -331,6 +344,21 @@ def _judge(run: Run, log: RunLog) -> Mapping[str, float]:
             _keep(run, "best", metrics)
     _keep(run, "last", metrics)
     return metrics
+
+
+def _begin_stage(run: Run, log: RunLog) -> None:
+    """Go on from the best weights so far with a fresh optimizer, as LPN's iterative training does at each stage."""
+    state, best = run.state, run.folder / "best.safetensors"
+    weights = checkpoints.load(best)[0] if best.exists() else state.average.state
+    state.network.load_state_dict(weights)
+    state.optimizer.state.clear()
+    state.average = AveragedWeights(state.network, run.recipe.optim.ema_decay)
+    if run.guard is not None:
+        run.guard = GuardedSteps(state)
+    stage = state.step // run.stage_steps
+    log.say(
+        f"Stage {stage + 1} of {run.recipe.run.stages} begins with the {'best' if best.exists() else 'last'} weights."
+    )
 
 
 def _keep(run: Run, name: str, metrics: Mapping[str, float]) -> Path:
@@ -390,8 +418,12 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _taken_over(network: nn.Module, path: str | Path) -> list[str]:
-    left_out = load_matching(network, path)
+def _taken_over(network: nn.Module, path: str | Path, model: str) -> list[str]:
+    fresh, unused = load_matching(network, path, model=model)
     total = len(network.state_dict())
-    note = f"{total - len(left_out)} of {total} tensors taken over from {path}."
-    return [note] + ([f"Fresh, because name or shape differ: {', '.join(left_out)}."] if left_out else [])
+    notes = [f"{total - len(fresh)} of {total} tensors taken over from {path}."]
+    if fresh:
+        notes.append(f"Fresh, because name or shape differ: {', '.join(fresh)}.")
+    if unused:
+        notes.append(f"Left in the file, because they fit nowhere: {', '.join(unused)}.")
+    return notes

@@ -42,6 +42,14 @@ def learning_rate(step: int, optim: OptimSection, *, steps_per_epoch: int, total
     return optim.lr * rate
 
 
+def staged_learning_rate(step: int, optim: OptimSection, *, steps_per_epoch: int, stage_steps: int) -> float:
+    """Return the rate of the update with this 0-based number where the schedule begins anew every `stage_steps`."""
+    stage, within = divmod(step, stage_steps)
+    if stage and optim.stage_lr is not None:
+        optim = optim.model_copy(update={"lr": optim.stage_lr})
+    return learning_rate(within, optim, steps_per_epoch=steps_per_epoch, total_steps=stage_steps)
+
+
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Use this rate for the next update of every group."""
     for group in optimizer.param_groups:

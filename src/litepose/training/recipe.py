@@ -1,7 +1,8 @@
 """A recipe: the numbers of one experiment, as one complete TOML file without inheritance.
 
 Every key is checked: an unknown one is an error that names the file, the key and the nearest known one. The keys of
-[codec], [augment.*] and a data entry's own settings belong to the classes they are for, which check them when built.
+[codec], [loss], [augment.*] and a data entry's own settings belong to the classes they are for, which check them when
+built.
 """
 
 from __future__ import annotations
@@ -36,16 +37,6 @@ class ModelSection(_Section):
     size: Size
     arch: str | None = None
     settings: Settings = {}
-
-
-class LossSection(_Section):
-    """The fields of `losses.AELoss`."""
-
-    push: Literal["exp", "max"]
-    heatmap_factors: tuple[NonNegativeFloat, ...]
-    push_factor: NonNegativeFloat
-    pull_factor: NonNegativeFloat
-    foreground_weight: NonNegativeFloat
 
 
 class SetEntry(_Section):
@@ -104,7 +95,7 @@ class DataSection(_Section):
 
 
 class AugmentSection(_Section):
-    """Settings of `transforms.RandomWarp` and `transforms.Photometric`."""
+    """Settings of `transforms.Photometric`, and of `transforms.RandomWarp` or, for crops, `crops.RandomCrop`."""
 
     geometric: Settings
     photometric: Settings
@@ -116,6 +107,7 @@ class OptimSection(_Section):
     warmup_steps, warmup_from: linear from that share of lr.
     schedule: "steps" = times step_factor at each of step_epochs; "cosine" = down to final_share of lr at the end.
     clip_norm: of the whole gradient; 0 = none. ema_decay: of the averaged weights that are judged and kept; 0 = none.
+    stage_lr: the lr of all stages but the first (run.stages); None = the same.
     """
 
     name: Literal["adam", "adamw"]
@@ -129,6 +121,7 @@ class OptimSection(_Section):
     final_share: NonNegativeFloat = 0.0
     clip_norm: NonNegativeFloat
     ema_decay: float = Field(ge=0, lt=1)
+    stage_lr: PositiveFloat | None = None
 
 
 class HintMap(_Section):
@@ -174,7 +167,9 @@ class SizeFrom(_Section):
 class RunSection(_Section):
     """How long, how large, how often.
 
-    epoch_samples: pictures in an epoch; 0 = as many as the sources hold together.
+    epoch_samples: pictures (people, for crops) in an epoch; 0 = as many as the sources hold together.
+    stages: how often all epochs are gone through (LPN's iterative training): each stage begins with the best weights
+        so far, a fresh optimizer and the whole schedule of the learning rate.
     workers: processes that prepare pictures; they change the speed, never the samples. threads: of torch; 0 = all.
     targets: who draws them: "worker" = those processes, bit-equal to the codec; "device" = where the network is,
         quicker.
@@ -194,6 +189,7 @@ class RunSection(_Section):
     evaluate_epochs: NonNegativeInt
     checkpoint_minutes: PositiveFloat
     bad_steps: PositiveInt
+    stages: PositiveInt = 1
     size_schedule: tuple[SizeFrom, ...] = ()
 
     @pydantic.field_validator("size_schedule")
@@ -210,7 +206,7 @@ class Recipe(_Section):
 
     model: ModelSection
     codec: Settings
-    loss: LossSection
+    loss: Settings
     data: DataSection
     augment: AugmentSection
     optim: OptimSection

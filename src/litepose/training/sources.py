@@ -11,24 +11,36 @@ from typing import Any
 import numpy as np
 
 from litepose import transforms
+from litepose.crops import RandomCrop
 from litepose.datasets import Dataset, Remapped, SkipUnreadable, is_synthetic, open_dataset
 from litepose.datasets.base import PeopleTable, people_table
 from litepose.datasets.coco import CocoDataset
 from litepose.datasets.composite import Composites
+from litepose.datasets.people import People
 from litepose.errors import AnnotationError, RecipeError, nearest_name
 from litepose.poses import Sample
 from litepose.skeleton import Skeleton, load_skeleton
+from litepose.spec import BOX_RULES, InputSpec
 from litepose.training.recipe import COMPOSITES, Recipe, SetEntry, TrainEntry
 
-GIVEN = {"size", "people", "canvases", "skeleton"}  # arguments that the recipe says elsewhere
+GIVEN = {"size", "udp", "people", "canvases", "skeleton"}  # arguments that the recipe says elsewhere
 
 
 class VariedDataset:
-    """A dataset whose pictures are zoomed, turned, mirrored and recoloured at each draw."""
+    """A dataset whose pictures are zoomed, turned, mirrored and recoloured at each draw.
 
-    def __init__(self, dataset: Dataset, *, geometric: Mapping[str, Any], photometric: Mapping[str, Any]) -> None:
+    rule: how the network looks at pictures: one crop for each person, or the whole of them.
+    """
+
+    def __init__(
+        self, dataset: Dataset, *, geometric: Mapping[str, Any], photometric: Mapping[str, Any], rule: InputSpec
+    ) -> None:
         self.dataset, self.name = dataset, dataset.name
-        self._geometric = _settings_for(transforms.RandomWarp, geometric, "augment.geometric")
+        crops = rule.resize in BOX_RULES
+        self._kind: Any = RandomCrop if crops else transforms.RandomWarp
+        self._geometric = _settings_for(self._kind, geometric, "augment.geometric")
+        if crops:
+            self._geometric["udp"] = rule.resize == "box_udp"
         self._recolour = None
         if photometric:
             kind = transforms.Photometric
@@ -44,7 +56,7 @@ class VariedDataset:
 
     def draw(self, index: int, size: tuple[int, int], rng: np.random.Generator) -> Sample:
         """Return one variation of a sample in the frame of a (w, h) input."""
-        sample = transforms.RandomWarp(size=size, **self._geometric)(self.dataset[index], rng)
+        sample = self._kind(size=size, **self._geometric)(self.dataset[index], rng)
         return sample if self._recolour is None else self._recolour(sample, rng)
 
 
@@ -71,21 +83,26 @@ class Subset:
         return None if table is None else table.of_pictures(self.indices)
 
 
-def open_sources(recipe: Recipe) -> tuple[list[VariedDataset], list[float]]:
-    """Open the training data; return the sources and their weights. Raises AnnotationError, RecipeError."""
+def open_sources(recipe: Recipe, rule: InputSpec) -> tuple[list[VariedDataset], list[float]]:
+    """Open the training data; return the sources and their weights. Raises AnnotationError, RecipeError.
+
+    rule: of the network's input; where it looks at crops, a sample is one person.
+    """
     check_present(recipe)
     skeleton = load_skeleton(recipe.model.skeleton)
     sources = [
         VariedDataset(
-            _open_entry(entry, recipe, skeleton),
+            _open_entry(entry, recipe, skeleton, crops=rule.resize in BOX_RULES),
             geometric={**recipe.augment.geometric, **entry.geometric},
             photometric={**recipe.augment.photometric, **entry.photometric},
+            rule=rule,
         )
         for entry in recipe.data.train
     ]
     for source in sources:
         if not len(source):
-            raise AnnotationError(f"{source.name} holds no pictures. Leave it out of the recipe's data.train.")
+            what = "people to crop" if rule.resize in BOX_RULES else "pictures"
+            raise AnnotationError(f"{source.name} holds no {what}. Leave it out of the recipe's data.train.")
     return sources, [entry.weight for entry in recipe.data.train]
 
 
@@ -128,7 +145,12 @@ def _wanted(entry: SetEntry, root: Path) -> str:
     return f"{root / entry.source} (annotations) and its pictures, {pictures}{os.sep}"
 
 
-def _open_entry(entry: TrainEntry, recipe: Recipe, skeleton: Skeleton) -> Dataset:
+def _open_entry(entry: TrainEntry, recipe: Recipe, skeleton: Skeleton, *, crops: bool) -> Dataset:
+    pictures = _open_pictures(entry, recipe, skeleton)
+    return People(pictures) if crops else pictures
+
+
+def _open_pictures(entry: TrainEntry, recipe: Recipe, skeleton: Skeleton) -> Dataset:
     if entry.source != COMPOSITES:
         return SkipUnreadable(_open_set(entry, recipe, skeleton))
     settings = _settings_for(Composites, entry.composites, "data.train.composites")

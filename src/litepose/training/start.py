@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pydantic
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from litepose import __version__, checkpoints, files, models
+from litepose import __version__, checkpoints, files, importing, models
 from litepose.codecs import codec_from_json
-from litepose.errors import CheckpointError, RecipeError, SettingError, SpecError
+from litepose.errors import CheckpointError, RecipeError, SettingError, SpecError, nearest_name
+from litepose.losses import LOSSES, Loss
 from litepose.skeleton import load_skeleton
 from litepose.spec import PoseSpec
 from litepose.training.recipe import Recipe
@@ -27,8 +30,8 @@ FREE_TO_CHANGE = {
 }  # fmt: skip
 
 
-def make_spec(recipe: Recipe, data: Sequence[str] = ()) -> PoseSpec:
-    """Return the spec of the weights that this recipe trains. data: the names of the training sets.
+def make_spec(recipe: Recipe) -> PoseSpec:
+    """Return the spec of the weights that this recipe trains.
 
     Raises RecipeError, ModelError, SkeletonError, InputSizeError.
     """
@@ -45,18 +48,34 @@ def make_spec(recipe: Recipe, data: Sequence[str] = ()) -> PoseSpec:
         arch=None if model.arch is None else models.read_arch(model.arch),
         **model.settings,
     )
-    if len(recipe.loss.heatmap_factors) != len(spec.outputs):
-        raise RecipeError(
-            f"The recipe's [loss] heatmap_factors has {len(recipe.loss.heatmap_factors)} numbers; {model.name} has "
-            f"{len(spec.outputs)} outputs. Give one factor for each output."
-        )
     return spec.with_provenance(
         source="trained",
         litepose_version=__version__,
         torch_version=torch.__version__,
-        data=list(data),
         recipe=_public(recipe),
     )
+
+
+def make_loss(recipe: Recipe, spec: PoseSpec) -> Loss:
+    """Return the loss that belongs to the spec's codec, with the recipe's settings. Raises RecipeError."""
+    kind = LOSSES[spec.codec.name]
+    known = {field.name for field in dataclasses.fields(kind)}
+    for key in recipe.loss:
+        if key not in known:
+            raise RecipeError(f"The recipe's [loss] has an unknown key {key!r}. {nearest_name(key, known)}")
+    try:
+        loss: Loss = pydantic.TypeAdapter(kind).validate_python(recipe.loss)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise RecipeError(f"The recipe's loss.{key} = {first['input']!r} is impossible: {first['msg']}.") from error
+    factors = getattr(loss, "heatmap_factors", None)
+    if factors is not None and len(factors) != len(spec.outputs):
+        raise RecipeError(
+            f"The recipe's [loss] heatmap_factors has {len(factors)} numbers; {spec.model} has {len(spec.outputs)} "
+            "outputs. Give one factor for each output."
+        )
+    return loss
 
 
 def _public(recipe: Recipe) -> dict[str, Any]:
@@ -66,22 +85,36 @@ def _public(recipe: Recipe) -> dict[str, Any]:
     return settings
 
 
-def load_matching(network: nn.Module, path: str | Path) -> list[str]:
-    """Copy the weights of a checkpoint by name where their shape fits; return the names of the others.
+def load_matching(network: nn.Module, path: str | Path, *, model: str) -> tuple[list[str], list[str]]:
+    """Copy the weights of a checkpoint by name where their shape fits; return the names that stay fresh or unused.
 
-    path: a .safetensors file or the name of a shipped model. Half precision widens to the network's own.
+    path: a .safetensors file, the name of a shipped model, or another project's file (.pth, .pth.tar): a checkpoint of
+    the network's authors or of mmpose, or ImageNet weights of its trunk. Half precision widens to the network's own.
+    model: the network's name, whose family knows what the others call its parts.
+    Returns (names of the network's tensors left as they were, names of the file's tensors that fit nowhere).
     Raises ModelError, CheckpointError where nothing fits.
     """
-    state, _ = checkpoints.load(checkpoint_of(path))
     own = network.state_dict()
-    fitting = {name: tensor for name, tensor in state.items() if name in own and own[name].shape == tensor.shape}
+    found: list[tuple[dict[str, Tensor], list[str]]] = []
+    for state in _candidates(checkpoint_of(path), model):
+        fitting = {name: tensor for name, tensor in state.items() if name in own and own[name].shape == tensor.shape}
+        found.append((fitting, [name for name in state if name not in fitting]))
+    fitting, unused = max(found, key=lambda one: len(one[0]))
     if not any(name.endswith("weight") for name in fitting):
         raise CheckpointError(
-            f"--from {path}: none of its {len(state)} tensors fits this network's {len(own)} by name and shape. "
-            "Take a checkpoint of the same model family, or start without --from."
+            f"--from {path}: none of its {len(unused) + len(fitting)} tensors fits this network's {len(own)} by name "
+            "and shape. Take a checkpoint of the same model family, or start without --from."
         )
     network.load_state_dict(fitting, strict=False)
-    return [name for name in own if name not in fitting]
+    return [name for name in own if name not in fitting], unused
+
+
+def _candidates(path: Path, model: str) -> list[dict[str, Tensor]]:
+    """Return the states of a checkpoint under our names; another project's file may hold several, named in two ways."""
+    if path.suffix not in importing.SUFFIXES:
+        return [checkpoints.load(path)[0]]
+    states, keys = importing.read_states(path), models.family_of(model).OFFICIAL_KEYS
+    return [importing.rename(state, keys, source=source) for state in states for source in importing.SOURCES]
 
 
 def check_same_recipe(recipe: Recipe, saved: str) -> None:
