@@ -194,7 +194,8 @@ def set_up(
     per_epoch = steps_per_epoch(recipe.run.epoch_samples, sources, samples_per_step)
     samples = TrainingSamples(
         sources, weights, codec=spec.codec, size_at=recipe.size_at, samples_per_step=samples_per_step,
-        total=recipe.run.stages * recipe.run.epochs * per_epoch * samples_per_step, seed=recipe.run.seed, targets=recipe.run.targets,
+        total=recipe.run.stages * recipe.run.epochs * per_epoch * samples_per_step,
+        seed=recipe.run.seed, targets=recipe.run.targets,
     )  # fmt: skip
     guard = GuardedSteps(state) if place.type == "cuda" else None
     return Run(recipe, folder, place, spec, loss, evaluate, samples, state, per_epoch, rank, world, guard), notes
