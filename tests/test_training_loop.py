@@ -362,6 +362,7 @@ def test_weights_are_taken_over_where_they_fit(tmp_path):
     left_out = [name for name in own if name not in fitting]
     assert notes[0].startswith(f"{len(fitting)} of {len(own)} tensors")
     assert all(name in notes[1] for name in left_out)
+    assert notes[2].startswith("Left in the file") and all(name in notes[2] for name in left_out)
 
 
 def test_a_shipped_model_is_a_start_by_its_name_where_its_checkpoint_lies_beside_it(tmp_path, monkeypatch):

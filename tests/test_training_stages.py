@@ -1,4 +1,4 @@
-"""LPN's iterative training: each stage begins with the best weights so far, a fresh optimizer and the whole schedule."""
+"""LPN's iterative training: each stage begins with the best weights so far, a fresh optimizer, the whole schedule."""
 
 from __future__ import annotations
 

@@ -177,10 +177,8 @@ def import_official(
     best = max(renamed, key=lambda state: sum(tensor.shape == shapes.get(name) for name, tensor in state.items()))
     load_state(network, best, source=f"{path} as {model} with {skeleton.num_keypoints} keypoints")
     _check_finite(best, source=str(path))
-    spec = replace(spec, input=_official_input(spec, source, family.DEFAULT)).with_provenance(
-        source=source, imported_from=path.name, imported_sha256=_sha256(path)
-    )
-    return network.eval(), _with_pixels_noted(spec)
+    spec = _as_its_authors_made_it(spec, source, family.DEFAULT)
+    return network.eval(), spec.with_provenance(imported_from=path.name, imported_sha256=_sha256(path))
 
 
 def _check_finite(state: Mapping[str, Tensor], *, source: str) -> None:
@@ -231,22 +229,21 @@ def _made_for(arch: Mapping[str, Any] | None) -> tuple[int, int] | None:
     return (arch["img_size"],) * 2 if arch else None
 
 
-def _official_input(spec: PoseSpec, source: str, default: FamilyDefault) -> InputSpec:
-    """Return the spec's input as imported weights expect it: mmpose's always RGB, others as their authors trained them.
+def _as_its_authors_made_it(spec: PoseSpec, source: str, default: FamilyDefault) -> PoseSpec:
+    """Return the spec with the pixels and the decoding that imported weights were made for; mmpose's are always RGB.
 
     Mean and std stay what they are, number for number: the authors' code applies (0.485, 0.456, 0.406) to the channels
-    as they come, also where they come as B, G, R (zhang943/lpn-pytorch@f397525, lib/dataset/JointsDataset.py).
+    as they come, also where they come as B, G, R (zhang943/lpn-pytorch@f397525, tools/test.py and JointsDataset.py).
     """
-    if source == "mmpose":
-        return replace(spec.input, colour="RGB")
-    num_keypoints = spec.skeleton.num_keypoints
-    colour = default.official_colour_by_keypoints.get(num_keypoints, default.official_colour)
-    return replace(spec.input, colour=colour)
-
-
-def _with_pixels_noted(spec: PoseSpec) -> PoseSpec:
-    rule = spec.input
-    return spec.with_provenance(colour=rule.colour, mean=list(rule.mean), std=list(rule.std))
+    colour, codec = "RGB", spec.codec
+    if source == "official":
+        num_keypoints = spec.skeleton.num_keypoints
+        colour = default.official_colour_by_keypoints.get(num_keypoints, default.official_colour)
+        settings = default.official_codec_by_keypoints.get(num_keypoints, {})
+        codec = replace(codec, **settings)  # type: ignore[type-var]
+    pixels = replace(spec.input, colour=colour)
+    noted = {"colour": colour, "mean": list(pixels.mean), "std": list(pixels.std)}
+    return replace(spec, input=pixels, codec=codec).with_provenance(source=source, **noted)
 
 
 def _difference(source: str, total: int, missing: list[str], unexpected: list[str], misshapen: list[str]) -> str:

@@ -1,9 +1,10 @@
 """Crops of one person each, as top-down networks see them: a box becomes a Warp, at random for training.
 
 Source: HRNet's JointsDataset (zhang943/lpn-pytorch@f397525, lib/dataset/JointsDataset.py), whose draws, their order and
-quirks are kept; the shift of the centre is mmpose's (v0.29, TopDownRandomShiftBboxCenter; Lite-HRNet trains with it).
-Different on purpose: mirror and crop are one warp, so the picture is interpolated once; every draw comes from the `rng`
-argument (the reference's loader processes share numpy's seed).
+quirks are kept; the shift of the centre is mmpose's (0.13, _xywh2cs, with which Lite-HRNet trains). Different on
+purpose: mirror and crop are one warp, so the picture is interpolated once; every draw comes from the `rng` argument
+(the reference's loader processes share numpy's seed); the centre shifts anew for each sample (there once, when the
+annotations are read).
 """
 
 from __future__ import annotations
@@ -80,10 +81,10 @@ class RandomCrop:
     size: (w, h) of the network input. scale_factor: the standard deviation of the crop's extent about 1, and its
     limit. rotation_deg: standard deviation, limited to twice as much, drawn with `rotation_probability`.
     mirror: probability. half_body_probability: of cropping to the upper or the lower body, for people with more than
-    `half_body_min_keypoints` labelled ones. center_jitter: how far the centre moves in x and y at most, as a share of
-    the box grown to the input's aspect, drawn with `center_jitter_probability`. padding: crop over box.
-    udp: crop by `Warp.udp`. The defaults are HRNet's for MPII; for COCO its authors rotate by 40-45, and mmpose crops
-    half bodies and shifts centres with 0.3 each.
+    `half_body_min_keypoints` labelled ones. center_jitter: how far the centre moves at most, as a share of the box's
+    width and height, drawn with `center_jitter_probability`. padding: crop over box.
+    udp: crop by `Warp.udp`. The defaults are HRNet's for MPII; for COCO it zooms by 0.35, rotates by 45 and crops half
+    bodies with 0.3.
     """
 
     size: tuple[int, int]
@@ -124,10 +125,10 @@ class RandomCrop:
         _check_one(sample)
         if self.mirror:
             check_mirror(sample.skeleton)
-        center, scale = xywh_to_center_scale(xyxy_to_xywh(sample.boxes[0]), self.size, padding=self.padding)
+        box = xyxy_to_xywh(sample.boxes[0])
+        center, scale = xywh_to_center_scale(box, self.size, padding=self.padding)
         if self.center_jitter_probability and rng.random() < self.center_jitter_probability:
-            reach = self.center_jitter / self.padding * scale * SCALE_UNIT_PX
-            center = center + rng.uniform(-1, 1, size=2) * reach
+            center = center + self.center_jitter * rng.uniform(-1, 1, size=2) * box[2:]
         half = self._draw_half(sample, rng)
         if half is not None:
             center, scale = half
@@ -146,6 +147,8 @@ class RandomCrop:
         if np.count_nonzero(visible) <= self.half_body_min_keypoints or rng.random() >= self.half_body_probability:
             return None
         upper = upper_body(sample.skeleton)
+        if upper.all() or not upper.any():
+            return None  # a skeleton of one half has no other
         wants_upper = rng.standard_normal() < UPPER_BELOW
         return half_body(sample.keypoints[0], upper, self.size, wants_upper=wants_upper)
 

@@ -22,6 +22,7 @@ from torch import Tensor
 from litepose.errors import CheckpointError
 
 SOURCES = ("official", "mmpose")
+SUFFIXES = (".pth", ".pt", ".tar", ".bin", ".ckpt")
 WRAPPERS = ("state_dict", "best_state_dict", "model", "model_state_dict", "ema")
 WRAPPER_PREFIXES = ("module.", "1.")  # DataParallel; the half-precision wrapper of HigherHRNet and LitePose
 MMPOSE_PREFIXES = ("backbone.", "keypoint_head.", "head.")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from litepose.crops import CropDraw, RandomCrop, crop_person, half_body, upper_body
+from litepose.datasets.people import select_centred
 from litepose.geometry import Warp
 from litepose.poses import Sample
 from litepose.skeleton import COCO17, MPII16
@@ -110,3 +111,11 @@ def test_mirrored_keypoints_equal_hrnet():
     found = crop_person(sample, 0, Warp.mirror(sample.size))
     np.testing.assert_allclose(found.keypoints[0, :, :2], a["flipped"][:, :2], atol=1e-4)  # float32
     np.testing.assert_array_equal(found.keypoints[0, :, 2], a["flipped_vis"][:, 0])
+
+
+def test_the_same_people_are_selected_as_in_hrnet():
+    _, a = load_case("topdown-lpn-targets", "select-data")
+    keypoints = np.concatenate([a["joints"][..., :2], a["vis"][..., :1]], axis=-1)
+    count = len(keypoints)
+    chosen = select_centred(keypoints, np.full((count, 2), 200.0), np.tile([1, 1.333], (count, 1)))
+    np.testing.assert_array_equal(np.flatnonzero(chosen), a["selected"])

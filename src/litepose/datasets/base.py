@@ -7,7 +7,7 @@ import multiprocessing
 import multiprocessing.context
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -44,6 +44,65 @@ class Dataset(Protocol):
     def __getitem__(self, index: int) -> Sample:
         """Return one annotated picture. Raises PictureError where it cannot be read."""
         ...
+
+
+@dataclass(frozen=True)
+class PeopleTable:
+    """Everybody annotated in a dataset, in the order of the pictures; known before any picture is opened.
+
+    picture, person: (N,) int32, the picture's index in the dataset and the person's row in its sample.
+    keypoints: (N, K, 3) float32. boxes: (N, 4) float32 xyxy. areas: (N,) float32 px^2. All as in the sample.
+    sizes: (N, 2) float32, what x and y in the picture stay below, inf where nothing is known. crowd: (N,) bool.
+    """
+
+    skeleton: Skeleton
+    picture: np.ndarray
+    person: np.ndarray
+    keypoints: np.ndarray
+    boxes: np.ndarray
+    areas: np.ndarray
+    sizes: np.ndarray
+    crowd: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.picture)
+
+    def rows(self, rows: np.ndarray) -> PeopleTable:
+        """Return some of the people, (M,) int, in the order given."""
+        values = {name: value[rows] for name, value in vars(self).items() if name != "skeleton"}
+        return PeopleTable(self.skeleton, **values)
+
+    def on(self, skeleton: Skeleton) -> PeopleTable:
+        """Return the same people on another skeleton, as `remap` moves them."""
+        unopened = np.zeros((0, 0, 3), np.uint8)
+        everybody = Sample(self.skeleton, unopened, self.keypoints, self.boxes, self.areas)
+        return replace(self, skeleton=skeleton, keypoints=remap(everybody, skeleton).keypoints)
+
+    def of_pictures(self, pictures: np.ndarray) -> PeopleTable:
+        """Return the people of some pictures, (M,) int, by which they are numbered anew: 0 to M - 1."""
+        first = np.searchsorted(self.picture, pictures, side="left")
+        counts = np.searchsorted(self.picture, pictures, side="right") - first
+        number = np.repeat(np.arange(len(pictures), dtype=np.int32), counts)
+        within = np.arange(len(number)) - np.repeat(np.cumsum(counts) - counts, counts)
+        return replace(self.rows(np.repeat(first, counts) + within), picture=number)
+
+
+def join_tables(tables: Sequence[PeopleTable]) -> PeopleTable:
+    """Return the people of all tables, at least one and on one skeleton, in the order of their pictures."""
+    assert len({table.skeleton for table in tables}) == 1, [table.skeleton.name for table in tables]
+    names = [name for name in vars(tables[0]) if name != "skeleton"]
+    values = {name: np.concatenate([getattr(table, name) for table in tables]) for name in names}
+    return PeopleTable(tables[0].skeleton, **values).rows(np.argsort(values["picture"], kind="stable"))
+
+
+def people_table(dataset: Dataset) -> PeopleTable | None:
+    """Return who is in a dataset's pictures, or None where it cannot say before it opens them.
+
+    A dataset that can has a method `people_table()`, which those that wrap another one pass on.
+    """
+    method = getattr(dataset, "people_table", None)
+    table: PeopleTable | None = method() if method is not None else None
+    return table
 
 
 def remap(sample: Sample, skeleton: Skeleton) -> Sample:
@@ -110,6 +169,10 @@ class Remapped:
     def __getitem__(self, index: int) -> Sample:
         return remap(self.dataset[index], self.skeleton)
 
+    def people_table(self) -> PeopleTable | None:
+        table = people_table(self.dataset)
+        return None if table is None else table.on(self.skeleton)
+
 
 class SkipUnreadable:
     """A dataset that never raises for a single broken picture: it warns once with its name and gives another.
@@ -132,6 +195,9 @@ class SkipUnreadable:
 
     def __len__(self) -> int:
         return len(self.dataset)
+
+    def people_table(self) -> PeopleTable | None:
+        return people_table(self.dataset)
 
     def __getstate__(self) -> dict[str, Any]:
         """Give a starting loader process the shared marks, and anybody else a copy."""

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from litepose import images as pictures
+from litepose.datasets.base import PeopleTable
 from litepose.datasets.coco_checks import (
     box_array,
     has_keypoints,
@@ -88,6 +89,7 @@ class CocoDataset:
         self._keypoints = keypoint_array(annotations, self.skeleton, name)
         self._boxes = box_array(annotations, self._keypoints, name)
         self._areas = np.array([_area(one, box) for one, box in zip(annotations, self._boxes, strict=True)], np.float32)
+        self._crowd = np.array([bool(one.get("iscrowd", 0)) for one in annotations], dtype=bool)
         self._segments = [one.get("segmentation") for one in annotations] if person_masks else []
         self._size_said = False
         if not len(annotations):
@@ -101,6 +103,23 @@ class CocoDataset:
     def annotated(self) -> np.ndarray:
         """Which pictures show a person, crowds and people without keypoints included: (len,) bool."""
         return np.array([p.last > p.first or bool(p.ignored or p.ignored_boxes) for p in self._pictures], dtype=bool)
+
+    def people_table(self) -> PeopleTable:
+        """Return everybody in the samples, without opening a picture."""
+        first = np.array([picture.first for picture in self._pictures], dtype=np.int32)
+        counts = np.array([picture.last - picture.first for picture in self._pictures])
+        sides = np.array([_longer_side(picture.listed_size) for picture in self._pictures], dtype=np.float32)
+        sizes = np.repeat(sides, 2 * counts).reshape(-1, 2)  # CrowdPose lists some sizes as (h, w): one bound for both
+        return PeopleTable(
+            skeleton=self.skeleton,
+            picture=np.repeat(np.arange(len(counts), dtype=np.int32), counts),
+            person=np.arange(len(self._boxes), dtype=np.int32) - np.repeat(first, counts),
+            keypoints=self._keypoints,
+            boxes=_inside(self._boxes, self._keypoints, sizes),
+            areas=self._areas,
+            sizes=sizes,
+            crowd=self._crowd,
+        )
 
     def __len__(self) -> int:
         return len(self._pictures)
@@ -290,9 +309,18 @@ def _area(annotation: dict[str, Any], box: np.ndarray) -> float:
     return AREA_OF_BOX * float(box_areas(box))
 
 
-def _inside(boxes: np.ndarray, keypoints: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return the boxes clipped to the picture; one that lies outside becomes the box of its keypoints."""
-    limit = np.array([*size, *size], dtype=np.float32)
+def _longer_side(size: Any) -> float:
+    """Return the longer side of a listed (w, h), inf where that is no size."""
+    known = size is not None and all(isinstance(side, (int, float)) and side > 0 for side in size)
+    return max(size) if known else np.inf
+
+
+def _inside(boxes: np.ndarray, keypoints: np.ndarray, size: tuple[int, int] | np.ndarray) -> np.ndarray:
+    """Return the boxes clipped to the picture; one that lies outside becomes the box of its keypoints.
+
+    size: (w, h), or one for each box, (N, 2).
+    """
+    limit = np.concatenate([size, size], axis=-1).astype(np.float32)
     clipped = np.clip(boxes, 0, limit)
     empty = (clipped[:, 2:] - clipped[:, :2]).min(axis=1, initial=np.inf) < 1
     tight = boxes_of_keypoints(keypoints[..., :2], keypoints[..., 2] > 0)

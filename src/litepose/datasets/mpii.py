@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from litepose import images as pictures
+from litepose.datasets.base import PeopleTable
 from litepose.datasets.coco import present
 from litepose.errors import AnnotationError
 from litepose.geometry import BOX_PADDING, SCALE_UNIT_PX, boxes_of_keypoints, mpii_center_scale
@@ -57,6 +58,21 @@ class MpiiDataset:
     def num_records(self) -> int:
         """How many people the list holds, those of missing pictures included."""
         return len(self._keypoints)
+
+    def people_table(self) -> PeopleTable:
+        """Return everybody in the samples, without opening a picture; the layout lists no sizes."""
+        counts = [len(rows) for _, rows in self._pictures]
+        rows = np.concatenate([rows for _, rows in self._pictures])
+        return PeopleTable(
+            skeleton=self.skeleton,
+            picture=np.repeat(np.arange(len(counts), dtype=np.int32), counts),
+            person=np.concatenate([np.arange(count, dtype=np.int32) for count in counts]),
+            keypoints=self._keypoints[rows],
+            boxes=self._boxes[rows],
+            areas=self._areas[rows],
+            sizes=np.full((len(rows), 2), np.inf, dtype=np.float32),
+            crowd=np.zeros(len(rows), dtype=bool),
+        )
 
     def __len__(self) -> int:
         return len(self._pictures)

@@ -24,7 +24,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from litepose.datasets.base import Dataset, remap
+from litepose.datasets.base import Dataset, PeopleTable, join_tables, remap
 from litepose.datasets.masks import decode_runs, encode_runs, person_mask
 from litepose.errors import AnnotationError, LiteposeError, PictureError, SettingError
 from litepose.geometry import Warp
@@ -276,6 +276,19 @@ class PackedDataset:
     def ids(self) -> Sequence[int | str]:
         return self._ids
 
+    def people_table(self) -> PeopleTable:
+        """Return everybody in the samples: reads the descriptions, no pictures. Damaged ones count as empty."""
+        found: list[list[PeopleTable]] = [[] for _ in self._skeletons]
+        for index, (shard, *_, offset, size) in enumerate(self._where.tolist()):
+            try:
+                data = json.loads(self._read(shard, offset, size))
+                found[data["skeleton"]].append(_table(data, self._skeletons[data["skeleton"]], index))
+            except (ValueError, LookupError, TypeError):
+                continue  # __getitem__ says so
+        if not any(found):
+            raise AnnotationError(f"Packed dataset {self.folder}: all descriptions are damaged. Copy or pack it again.")
+        return join_tables([join_tables(tables).on(self.skeleton) for tables in found if tables])
+
     def __len__(self) -> int:
         return len(self._ids)
 
@@ -318,6 +331,21 @@ def _sample(data: dict[str, Any], image: np.ndarray, skeletons: list[Skeleton], 
         keypoint_weights=None if weights is None else np.array(weights, dtype=np.float32).reshape(people, count),
         person_masks=tuple(decode_runs(one) for one in masks) if person_masks and masks is not None else None,
         id=data["id"],
+    )
+
+
+def _table(data: dict[str, Any], skeleton: Skeleton, index: int) -> PeopleTable:
+    """Return the people of one description, that of picture number `index`."""
+    people = len(data["keypoints"])
+    return PeopleTable(
+        skeleton=skeleton,
+        picture=np.full(people, index, dtype=np.int32),
+        person=np.arange(people, dtype=np.int32),
+        keypoints=np.array(data["keypoints"], dtype=np.float32).reshape(people, skeleton.num_keypoints, 3),
+        boxes=np.array(data["boxes"], dtype=np.float32).reshape(people, 4),
+        areas=np.array(data["areas"], dtype=np.float32).reshape(people),
+        sizes=np.tile(np.array(data["size"], dtype=np.float32).reshape(1, 2), (people, 1)),
+        crowd=np.zeros(people, dtype=bool),
     )
 
 

@@ -34,6 +34,7 @@ class FamilyDefault:
     official_colour: the channel order that the authors' own weights expect; official_colour_by_keypoints: where weights
         for that many keypoints expect another one. Mean and std are `InputSpec`'s, of the channels in that order:
         (0.485, 0.456, 0.406) belong to B, G, R where the order is BGR, as the HRNet family's code normalises.
+    official_codec_by_keypoints: codec settings that the authors' weights for that many keypoints need besides.
     counting: the rule by which the authors counted what the network costs, as `counting` names it;
         counting_by_variant: where a variant's authors had another one.
     """
@@ -44,6 +45,7 @@ class FamilyDefault:
     resize: str = "short_side"
     official_colour: str = "RGB"
     official_colour_by_keypoints: Mapping[int, str] = field(default_factory=dict)
+    official_codec_by_keypoints: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     counting: str = "litepose"
     counting_by_variant: Mapping[str, str] = field(default_factory=dict)
     codec_settings: Mapping[str, Any] = field(default_factory=dict)

@@ -3,7 +3,8 @@
 Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR 2018; Ma et al., "ShuffleNet V2:
 Practical Guidelines for Efficient CNN Architecture Design", ECCV 2018; as in open-mmlab/mmpose@v0.13.0
 (mmpose/models/backbones/{mobilenet_v2,shufflenet_v2}.py). No family of its own: `simplebaseline` puts its head on them.
-The inverted bottleneck is that of the sibling family `litepose`, with 3x3 kernels.
+Pieces come from the sibling families `litepose` (inverted bottleneck, here with 3x3 kernels) and `litehrnet` (depthwise
+convolution, interleaving of channels).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from litepose.models.layers import ConvNorm, Keys, conv_norm_keys
+from litepose.models.litehrnet import depthwise, interleave
 from litepose.models.litepose import InvertedBottleneck
 
 # Of each stage: expansion, channels, blocks, stride of the first (MobileNetV2, table 2, without its first row).
@@ -90,7 +92,7 @@ class HalvingUnit(nn.Module):
         super().__init__()
         half = out_channels // 2
         self.short = nn.Sequential(
-            ConvNorm(in_channels, in_channels, kernel=3, stride=2, groups=in_channels, activation=None),
+            depthwise(in_channels, stride=2),
             ConvNorm(in_channels, half, activation=nn.ReLU),
         )
         self.changed = _shuffle_branch(in_channels, half, stride=2)
@@ -99,15 +101,10 @@ class HalvingUnit(nn.Module):
         return interleave(self.short(x), self.changed(x))
 
 
-def interleave(a: Tensor, b: Tensor) -> Tensor:
-    """Return the channels a0, b0, a1, b1, ...: a concatenation and a channel shuffle of two groups in one copy."""
-    return torch.stack((a, b), dim=2).flatten(1, 2)  # two (B, C, H, W) -> (B, C, 2, H, W) -> (B, 2 C, H, W)
-
-
 def _shuffle_branch(in_channels: int, channels: int, *, stride: int) -> nn.Sequential:
     return nn.Sequential(
         ConvNorm(in_channels, channels, activation=nn.ReLU),
-        ConvNorm(channels, channels, kernel=3, stride=stride, groups=channels, activation=None),
+        depthwise(channels, stride=stride),
         ConvNorm(channels, channels, activation=nn.ReLU),
     )
 

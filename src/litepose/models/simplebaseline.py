@@ -162,29 +162,40 @@ def _official_keys() -> Keys:
 
 OFFICIAL_KEYS: Keys = _official_keys()
 
-_COCO, _MPII = "COCO val2017, boxes of a detector with AP 56.4", "MPII val, 256x256"
+_COCO, _MPII = "COCO val2017, boxes of person AP .564, flip test", "MPII val, flip test"
+_G = 2**30  # of the authors' summary, and of Lite-HRNet's
+_STATS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
 
 
-def _coco(giga: float, ap: float, ap_large: float) -> dict[str, Any]:
-    return {"macs": round(giga * 1e9), "data": _COCO, "AP": ap, "AP_384x288": ap_large}
+def _coco(
+    macs: float, figures: tuple[float, ...], ap_at_384: float, macs_at_384: float | None = None
+) -> dict[str, Any]:
+    larger: dict[str, float] = {"AP": ap_at_384}
+    if macs_at_384 is not None:
+        larger["macs"] = round(macs_at_384 * _G)
+    usual = {"macs": round(macs * _G), **dict(zip(_STATS, figures, strict=False))}
+    return {"data": _COCO, "sizes": {(192, 256): usual, (288, 384): larger}}
 
 
-# Printed by the authors (README; the light ones: mmpose's tables, MACs of table 1 of Yu et al. 2021, "Lite-HRNet"):
-# variant -> number of keypoints of the skeleton -> figures, all with flip test and a trunk from ImageNet. Their "G" of
-# MACs is 2^30.
+def _mpii(mean: float, **more: float) -> dict[str, Any]:
+    return {"data": _MPII, "sizes": {(256, 256): {"PCKh": mean, **more}}}
+
+
+# Printed by the authors, as zhang943/lpn-pytorch repeats it in its README and figure; the light ones: accuracy in
+# mmpose's tables, MACs in those of Yu et al. 2021, "Lite-HRNet". Variant -> number of keypoints of the skeleton ->
+# figures, by input size (w, h), all with a trunk from ImageNet. The column printed as Mean@0.1 is measured at 0.11
+# (HRNet's evaluation takes the wrong row); which of both mmpose's is, is not said.
 PUBLISHED: dict[str, dict[int, dict[str, Any]]] = {
     "simplebaseline_50": {
-        17: _coco(8.9, 0.704, 0.722),
-        16: {"macs": 12_000_000_000, "data": _MPII, "PCKh": 0.885, "PCKh@0.1 as published (at 0.11)": 0.340},
+        17: _coco(8.9, (0.704, 0.886, 0.783, 0.671, 0.772, 0.763, 0.929, 0.834, 0.721, 0.824), 0.722),
+        16: _mpii(0.885, macs=round(12.0 * _G), **{"PCKh@0.11": 0.340}),
     },
-    "simplebaseline_101": {17: _coco(12.4, 0.714, 0.736)},
-    "simplebaseline_152": {17: _coco(15.7, 0.720, 0.743)},
-    "simplebaseline_mobilenetv2": {
-        17: _coco(1.48, 0.646, 0.673),
-        16: {"data": _MPII, "PCKh": 0.854, "PCKh@0.1 as published": 0.235},
+    "simplebaseline_101": {
+        17: _coco(12.4, (0.714, 0.893, 0.793, 0.681, 0.781, 0.771, 0.934, 0.840, 0.730, 0.832), 0.736),
     },
-    "simplebaseline_shufflenetv2": {
-        17: _coco(1.28, 0.599, 0.636),
-        16: {"data": _MPII, "PCKh": 0.828, "PCKh@0.1 as published": 0.205},
+    "simplebaseline_152": {
+        17: _coco(15.7, (0.720, 0.893, 0.798, 0.687, 0.789, 0.778, 0.934, 0.846, 0.736, 0.839), 0.743),
     },
+    "simplebaseline_mobilenetv2": {17: _coco(1.48, (0.646,), 0.673, 3.33), 16: _mpii(0.854)},
+    "simplebaseline_shufflenetv2": {17: _coco(1.28, (0.599,), 0.636, 2.87), 16: _mpii(0.828)},
 }

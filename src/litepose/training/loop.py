@@ -176,7 +176,7 @@ def set_up(
         _choose_kernels(recipe.run.precision == "bf16")
     torch.manual_seed(recipe.run.seed)
     network = checkpoints.build_network(spec)
-    notes = [] if start_from is None or saved is not None else _taken_over(network, start_from)
+    notes = [] if start_from is None or saved is not None else _taken_over(network, start_from, spec.model)
     layout = torch.channels_last if recipe.run.channels_last else torch.contiguous_format
     network = network.to(device=place, memory_format=layout).train()  # type: ignore[call-overload]
     optimizer = make_optimizer(network, recipe.optim)
@@ -194,7 +194,8 @@ def set_up(
     per_epoch = steps_per_epoch(recipe.run.epoch_samples, sources, samples_per_step)
     samples = TrainingSamples(
         sources, weights, codec=spec.codec, size_at=recipe.size_at, samples_per_step=samples_per_step,
-        total=recipe.run.stages * recipe.run.epochs * per_epoch * samples_per_step, seed=recipe.run.seed, targets=recipe.run.targets,
+        total=recipe.run.stages * recipe.run.epochs * per_epoch * samples_per_step,
+        seed=recipe.run.seed, targets=recipe.run.targets,
     )  # fmt: skip
     guard = GuardedSteps(state) if place.type == "cuda" else None
     return Run(recipe, folder, place, spec, loss, evaluate, samples, state, per_epoch, rank, world, guard), notes
@@ -418,8 +419,12 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _taken_over(network: nn.Module, path: str | Path) -> list[str]:
-    left_out = load_matching(network, path)
+def _taken_over(network: nn.Module, path: str | Path, model: str) -> list[str]:
+    fresh, unused = load_matching(network, path, model=model)
     total = len(network.state_dict())
-    note = f"{total - len(left_out)} of {total} tensors taken over from {path}."
-    return [note] + ([f"Fresh, because name or shape differ: {', '.join(left_out)}."] if left_out else [])
+    notes = [f"{total - len(fresh)} of {total} tensors taken over from {path}."]
+    if fresh:
+        notes.append(f"Fresh, because name or shape differ: {', '.join(fresh)}.")
+    if unused:
+        notes.append(f"Left in the file, because they fit nowhere: {', '.join(unused)}.")
+    return notes

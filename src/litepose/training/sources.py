@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from litepose import transforms
+from litepose.crops import RandomCrop
 from litepose.datasets import Dataset, Remapped, SkipUnreadable, is_synthetic, open_dataset
+from litepose.datasets.base import PeopleTable, people_table
 from litepose.datasets.coco import CocoDataset
 from litepose.datasets.composite import Composites
-from litepose.crops import RandomCrop
 from litepose.datasets.people import People
 from litepose.errors import AnnotationError, RecipeError, nearest_name
 from litepose.poses import Sample
@@ -76,6 +77,10 @@ class Subset:
 
     def __getitem__(self, index: int) -> Sample:
         return self.dataset[int(self.indices[index])]
+
+    def people_table(self) -> PeopleTable | None:
+        table = people_table(self.dataset)
+        return None if table is None else table.of_pictures(self.indices)
 
 
 def open_sources(recipe: Recipe, rule: InputSpec) -> tuple[list[VariedDataset], list[float]]:

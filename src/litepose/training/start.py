@@ -10,9 +10,9 @@ from typing import Any
 
 import pydantic
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from litepose import __version__, checkpoints, files, models
+from litepose import __version__, checkpoints, files, importing, models
 from litepose.codecs import codec_from_json
 from litepose.errors import CheckpointError, RecipeError, SettingError, SpecError, nearest_name
 from litepose.losses import LOSSES, Loss
@@ -85,22 +85,36 @@ def _public(recipe: Recipe) -> dict[str, Any]:
     return settings
 
 
-def load_matching(network: nn.Module, path: str | Path) -> list[str]:
-    """Copy the weights of a checkpoint by name where their shape fits; return the names of the others.
+def load_matching(network: nn.Module, path: str | Path, *, model: str) -> tuple[list[str], list[str]]:
+    """Copy the weights of a checkpoint by name where their shape fits; return the names that stay fresh or unused.
 
-    path: a .safetensors file or the name of a shipped model. Half precision widens to the network's own.
+    path: a .safetensors file, the name of a shipped model, or another project's file (.pth, .pth.tar): a checkpoint of
+    the network's authors or of mmpose, or ImageNet weights of its trunk. Half precision widens to the network's own.
+    model: the network's name, whose family knows what the others call its parts.
+    Returns (names of the network's tensors left as they were, names of the file's tensors that fit nowhere).
     Raises ModelError, CheckpointError where nothing fits.
     """
-    state, _ = checkpoints.load(checkpoint_of(path))
     own = network.state_dict()
-    fitting = {name: tensor for name, tensor in state.items() if name in own and own[name].shape == tensor.shape}
+    found: list[tuple[dict[str, Tensor], list[str]]] = []
+    for state in _candidates(checkpoint_of(path), model):
+        fitting = {name: tensor for name, tensor in state.items() if name in own and own[name].shape == tensor.shape}
+        found.append((fitting, [name for name in state if name not in fitting]))
+    fitting, unused = max(found, key=lambda one: len(one[0]))
     if not any(name.endswith("weight") for name in fitting):
         raise CheckpointError(
-            f"--from {path}: none of its {len(state)} tensors fits this network's {len(own)} by name and shape. "
-            "Take a checkpoint of the same model family, or start without --from."
+            f"--from {path}: none of its {len(unused) + len(fitting)} tensors fits this network's {len(own)} by name "
+            "and shape. Take a checkpoint of the same model family, or start without --from."
         )
     network.load_state_dict(fitting, strict=False)
-    return [name for name in own if name not in fitting]
+    return [name for name in own if name not in fitting], unused
+
+
+def _candidates(path: Path, model: str) -> list[dict[str, Tensor]]:
+    """Return the states of a checkpoint under our names; another project's file may hold several, named in two ways."""
+    if path.suffix not in importing.SUFFIXES:
+        return [checkpoints.load(path)[0]]
+    states, keys = importing.read_states(path), models.family_of(model).OFFICIAL_KEYS
+    return [importing.rename(state, keys, source=source) for state in states for source in importing.SOURCES]
 
 
 def check_same_recipe(recipe: Recipe, saved: str) -> None:
