@@ -227,6 +227,7 @@ DEFAULT = FamilyDefault(
     sizes=dict.fromkeys(VARIANTS, (192, 256)),
     resize="box",
     counting="lpn",
+    counting_by_variant={"hrnet_w16_small": "torchstat"},  # it is printed by the authors of Lite-HRNet
 )
 
 _BLOCK = (("conv1", "first.conv"), ("bn1", "first.norm"), ("conv2", "second.conv"), ("bn2", "second.norm"))
