@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 from torch import nn
@@ -93,6 +95,19 @@ def test_a_global_context_adds_one_vector_made_of_the_pixels_that_its_mask_point
         same = context(x) - x
     torch.testing.assert_close(added, wanted.expand_as(added), atol=1e-5, rtol=1e-5)  # float32 of a difference
     torch.testing.assert_close(same, added, atol=1e-5, rtol=1e-5)
+
+
+def test_a_global_context_exports_without_computing_shapes(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    path = tmp_path / "context.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter announces its successor
+        torch.onnx.export(
+            GlobalContext(32).eval(), (torch.randn(1, 32, 3, 5),), str(path), opset_version=17, dynamo=False
+        )
+    kinds = {node.op_type for node in onnx.load(path).graph.node}
+    assert "LayerNormalization" in kinds
+    assert not kinds & {"Shape", "Gather", "Slice"}
 
 
 def test_squeeze_and_excitation_scales_channels_by_what_their_means_say():

@@ -273,15 +273,32 @@ def _trunk_keys() -> tuple[tuple[str, str], ...]:
 TRUNK_KEYS: tuple[tuple[str, str], ...] = _trunk_keys()
 OFFICIAL_KEYS: tuple[tuple[str, str], ...] = (*TRUNK_KEYS, (r"final_layer\.(\w+)", r"head.\1"))
 
-_COCO, _MPII = "COCO val2017, boxes of a detector with AP 56.4", "MPII val"
+_COCO, _MPII = "COCO val2017, boxes of person AP .564, flip test", "MPII val, flip test"
+_G = 2**30  # of the authors' summary, and of Lite-HRNet's
 
-# Printed by the authors (README of leoxiaobin/deep-high-resolution-net.pytorch; small: table 2 of Yu et al. 2021):
-# variant -> number of keypoints of the skeleton -> figures, all with flip test. Their "G" of MACs is 2^30.
+# Printed by the authors (README of leoxiaobin/deep-high-resolution-net.pytorch; small: table 2 of Yu et al. 2021, whose
+# tool counts more than weights): variant -> number of keypoints of the skeleton -> figures, by input size (w, h).
 PUBLISHED: dict[str, dict[int, dict[str, Any]]] = {
     "hrnet_w32": {
-        17: {"macs": 7_100_000_000, "data": _COCO, "AP": 0.744, "AP_384x288": 0.758},
-        16: {"data": f"{_MPII}, 256x256", "Mean": 0.903, "Mean@0.1 (as published: at 0.11)": 0.377},
+        17: {
+            "data": _COCO,
+            "sizes": {(192, 256): {"macs": round(7.1 * _G), "AP": 0.744}, (288, 384): {"AP": 0.758}},
+        },
+        16: {"data": _MPII, "sizes": {(256, 256): {"PCKh": 0.903, "PCKh@0.11": 0.377}}},
     },
-    "hrnet_w48": {17: {"macs": 14_600_000_000, "data": _COCO, "AP": 0.751, "AP_384x288": 0.763}},
-    "hrnet_w16_small": {17: {"macs": 540_000_000, "data": _COCO, "AP": 0.552, "AP_384x288": 0.560}},
+    "hrnet_w48": {
+        17: {
+            "data": _COCO,
+            "sizes": {(192, 256): {"macs": round(14.6 * _G), "AP": 0.751}, (288, 384): {"AP": 0.763}},
+        },
+    },
+    "hrnet_w16_small": {
+        17: {
+            "data": _COCO,
+            "sizes": {
+                (192, 256): {"macs": round(0.54 * _G), "AP": 0.552},
+                (288, 384): {"macs": round(1.21 * _G), "AP": 0.560},
+            },
+        },
+    },
 }

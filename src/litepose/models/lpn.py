@@ -124,8 +124,9 @@ class GlobalContext(nn.Module):
         self.mask.bias.requires_grad_(False)  # a softmax does not see an offset common to all pixels
 
     def forward(self, x: Tensor) -> Tensor:
-        weights = torch.softmax(self.mask(x).flatten(2), dim=2)  # (B, 1, H W)
-        context = torch.matmul(x.flatten(2), weights.transpose(1, 2)).unsqueeze(3)  # -> (B, C, 1, 1)
+        batch, channels = x.shape[:2]  # numbers where sizes are fixed, so that an exported graph computes no shape
+        weights = torch.softmax(self.mask(x).reshape(batch, 1, -1), dim=2)  # (B, 1, H W)
+        context = torch.matmul(x.reshape(batch, channels, -1), weights.transpose(1, 2)).unsqueeze(3)  # (B, C, 1, 1)
         return x + self.expand(self.activation(self.norm(self.reduce(context))))
 
 
