@@ -361,7 +361,7 @@ BOXES: dict[str, tuple[Make, str, str, list[str]]] = {
         nothing,
         "predict -m dots.onnx --threads 1 -o out good.png --boxes picture",
         "SettingError",
-        ["dots.onnx", "whole picture", "Leave"],
+        ["dots was given boxes", "whole picture", "Leave"],
     ),
     "boxes from an unknown model": (nothing, f"{CROPS} litepose_xx", "ModelError", ["litepose_xx", "Did you mean"]),
     "boxes from an absent detector": (nothing, f"{CROPS} gone.onnx", "ModelError", ["gone.onnx"]),

@@ -163,7 +163,7 @@ def test_bench_of_a_top_down_model_times_as_many_boxes_as_are_asked_for(crops, t
         (["PHOTOS", "--min-score", "1.5"], "found 1.5"),
         (["PHOTOS", "--device", "abacus"], "abacus"),
         (["PHOTOS", "--runtime", "torch"], ".safetensors"),
-        (["PHOTOS", "--boxes", "picture"], "dots.onnx looks at the whole picture"),
+        (["PHOTOS", "--boxes", "picture"], "dots was given boxes of people; it looks at the whole picture"),
         (["PHOTOS", "-m", "litepose_xxl"], "neither shipped nor a file"),
         (["PHOTOS", "-m", "PHOTOS/one.png"], "suffix"),
     ],

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 
-from dot_model import lay_out, paint, write_dot_model
-from litepose.errors import PictureError, SettingError
-from litepose.folders import predict_files
+from dot_model import lay_out, paint, write_crop_model, write_dot_model
+from litepose.errors import AnnotationError, PictureError, SettingError
+from litepose.folders import boxes_of_files, predict_files
 from litepose.predictor import load
 
 SIZE = (640, 480)
@@ -89,3 +92,27 @@ def test_huge_pictures_are_refused_unless_allowed(predictor, folder):
     assert "megapixels" in str(outcome.error)
     (outcome,) = predict_files(predictor, [folder / "a.png"], max_megapixels=None)
     assert outcome.error is None
+
+
+def test_each_file_gets_its_boxes(folder, tmp_path):
+    predictor = load(write_crop_model(tmp_path / "crops.onnx"), threads=1)
+    files = sorted(path for path in folder.iterdir() if path.suffix != ".onnx")
+    box = np.array([[0, 0, 640, 480]])
+    outcomes = list(predict_files(predictor, files, boxes=[box, box, np.zeros((0, 4))]))
+    assert [None if one.result is None else len(one.result.poses) for one in outcomes] == [1, None, 0]
+    with pytest.raises(SettingError, match=r"a\.png, 640x480.*700"):
+        list(predict_files(predictor, files[:1], boxes=[box + 700]))
+
+
+def test_boxes_of_a_file_belong_to_pictures_by_name_stem_or_number(tmp_path):
+    rows = [
+        {"image_id": key, "category_id": 1, "bbox": [n, 0, 5, 5], "score": 0.5}
+        for n, key in enumerate(["a.png", "b", 139, 7])
+    ]
+    (tmp_path / "boxes.json").write_text(json.dumps(rows))
+    files = [Path("x/a.png"), Path("b.jpg"), Path("000000000139.jpg"), Path("c.jpg")]
+    with pytest.warns(UserWarning, match=r"1 of the 4 pictures.*\(7\)"):
+        boxes = boxes_of_files(tmp_path / "boxes.json", files)
+    assert [rows[:, 0].tolist() for rows in boxes] == [[0], [1], [2], []]
+    with pytest.raises(AnnotationError, match=r"none is among"):
+        boxes_of_files(tmp_path / "boxes.json", [Path("d.jpg")])

@@ -52,6 +52,18 @@ def test_a_perfect_predictor_scores_one_everywhere():
     assert data["pck"]["settings"]["people"] == 4
 
 
+def test_boxes_of_each_sample_go_to_the_predictor_beside_its_picture():
+    dataset, given = Pictures(broken=(1,)), []
+
+    def predict(image, boxes):
+        given.append(boxes)
+        return truthful(dataset)(image)
+
+    report = evaluate(predict, dataset, boxes=lambda sample: sample.boxes + sample.id)
+    assert report.coco.AP == 1
+    assert [boxes.tolist() for boxes in given] == [[[i, i, 120 + i, 120 + i]] for i in (10, 12, 13)]
+
+
 def test_unreadable_pictures_are_named_and_left_out_of_the_numbers():
     dataset = Pictures(broken=(1, 3))
     report = evaluate(truthful(dataset), dataset)

@@ -96,8 +96,11 @@ def load(
     Raises ModelError, SpecError, SettingError, MissingPackageError.
     """
     engine = open_runtime(path_of(name_or_path), device=device, threads=threads, runtime=runtime)
-    detector = None if boxes is None else open_detector(boxes, device=device, threads=threads)
-    return Predictor(engine, decode=decode, flip=flip, size=size, scales=scales, boxes=detector)
+    predictor = Predictor(engine, decode=decode, flip=flip, size=size, scales=scales)
+    if boxes is not None:
+        predictor.check_takes_boxes()
+        predictor.detector = open_detector(boxes, device=device, threads=threads)
+    return predictor
 
 
 class Predictor:
@@ -130,13 +133,21 @@ class Predictor:
         if self.size is not None:
             check_input_size(self.size, self.spec.input.stride, name=self.spec.model or "The model")
         if boxes is not None:
-            self._check_takes_boxes()
+            self.check_takes_boxes()
             self.detector = boxes
 
     @property
     def takes_boxes(self) -> bool:
         """Whether the model looks at one box for each person (top-down), and not at the whole picture."""
         return self.spec.input.resize in BOX_RULES
+
+    def check_takes_boxes(self) -> None:
+        """Raise SettingError for a model that looks at the whole picture."""
+        if not self.takes_boxes:
+            raise SettingError(
+                f"{self.spec.model} was given boxes of people; it looks at the whole picture and finds everybody by "
+                f"itself. Leave the boxes out, or take a model whose resize rule is one of {', '.join(BOX_RULES)}."
+            )
 
     @functools.cached_property
     def detector(self) -> Detector:
@@ -185,7 +196,7 @@ class Predictor:
         """Return where people are looked for: in the whole picture, or around each box, given or detected."""
         size = size_of(image)
         if boxes is not None:
-            self._check_takes_boxes()
+            self.check_takes_boxes()
             return tuple(self._frame(size, box) for box in checked_boxes(boxes, size))
         if not self.takes_boxes:
             return (self._frame(size),)
@@ -243,13 +254,6 @@ class Predictor:
         warp = self.frame(picture_size, place)
         extent = np.array(warp.size, dtype=np.float64) - (self.spec.input.resize == "box_udp")  # see Warp.udp
         return Frame(warp, self.views(picture_size, place), float(extent.prod() / warp.zoom**2), place, score)
-
-    def _check_takes_boxes(self) -> None:
-        if not self.takes_boxes:
-            raise SettingError(
-                f"{self.spec.model} was given boxes of people; it looks at the whole picture and finds everybody by "
-                f"itself. Leave the boxes out, or take a model whose resize rule is one of {', '.join(BOX_RULES)}."
-            )
 
     def _warp(self, picture_size: tuple[int, int], scale: float, box: np.ndarray | None) -> Warp:
         rule, stride = self.spec.input.resize, self.spec.input.stride

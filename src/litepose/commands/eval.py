@@ -18,7 +18,6 @@ from litepose.commands.options import (
     ScalesOption,
     SizeOption,
     ThreadsOption,
-    check_takes_boxes,
     counted,
     is_box_file,
     parse_scales,
@@ -76,7 +75,7 @@ def run(
     skeleton = finder.spec.skeleton
     dataset = open_dataset(data, images=images, skeleton=skeleton)
     truth = read_truth(data, skeleton) if Path(data).is_file() else None
-    boxes_of = _open_boxes(boxes, finder, dataset, model=model, device=device, threads=threads)
+    boxes_of = _open_boxes(boxes, finder, dataset, device=device, threads=threads)
     settings = {
         "model": model,
         "data": dataset.name,
@@ -98,7 +97,7 @@ def run(
 
 
 def _open_boxes(
-    boxes: str | None, finder: Predictor, dataset: Dataset, *, model: str, device: str, threads: int | None
+    boxes: str | None, finder: Predictor, dataset: Dataset, *, device: str, threads: int | None
 ) -> Callable[[Sample], np.ndarray] | None:
     """Return where each sample's boxes come from; None where the predictor itself finds people."""
     import numpy as np
@@ -106,7 +105,8 @@ def _open_boxes(
     from litepose.detectors import checked_boxes, read_box_file, truth_boxes
     from litepose.predictor import open_detector
 
-    check_takes_boxes(boxes, takes_boxes=finder.takes_boxes, model=model)
+    if boxes is not None:
+        finder.check_takes_boxes()
     if not finder.takes_boxes:
         return None
     if boxes is None or boxes == GT:

@@ -56,15 +56,6 @@ def is_box_file(boxes: str | None) -> bool:
     return boxes is not None and boxes.lower().endswith(".json")
 
 
-def check_takes_boxes(boxes: str | None, *, takes_boxes: bool, model: str) -> None:
-    """Raise SettingError where --boxes is given for a model that looks at whole pictures."""
-    if boxes is not None and not takes_boxes:
-        raise SettingError(
-            f"--boxes {boxes} was given, but {model} looks at the whole picture and finds everybody by itself. Leave "
-            "--boxes out, or take a top-down model."
-        )
-
-
 def counted(number: int, one: str, many: str | None = None) -> str:
     """Return "1 picture" or "2 pictures"."""
     return f"{number} {one if number == 1 else many or one + 's'}"

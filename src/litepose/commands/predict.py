@@ -19,7 +19,6 @@ from litepose.commands.options import (
     SizeOption,
     ThreadsOption,
     check_range,
-    check_takes_boxes,
     counted,
     is_box_file,
     parse_scales,
@@ -64,11 +63,10 @@ def run(
 
     # Broken pictures are reported by us, once. Read when OpenCV is imported, which has not happened yet.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
-    from litepose.errors import PictureError
     from litepose.folders import boxes_of_files, predict_files
     from litepose.images import find
-    from litepose.predictor import load, open_detector
-    from litepose.writers import check_target, write_results
+    from litepose.predictor import load
+    from litepose.writers import check_target
 
     check_range("--min-score", min_score, 0, 1)
     check_target(json, format)
@@ -78,32 +76,33 @@ def run(
     predictor = load(
         model, device=device, threads=threads, runtime=runtime,
         decode=decode, flip=flip, size=parse_size(size), scales=parse_scales(scales),
+        boxes=None if is_box_file(boxes) else boxes,
     )  # fmt: skip
-    check_takes_boxes(boxes, takes_boxes=predictor.takes_boxes, model=model)
-    given = boxes_of_files(boxes, files) if boxes is not None and is_box_file(boxes) else None
-    if boxes is not None and given is None:
-        predictor.detector = open_detector(boxes, device=device, threads=threads)
+    given = None
+    if boxes is not None and is_box_file(boxes):
+        predictor.check_takes_boxes()
+        given = boxes_of_files(boxes, files)
     drawn = output if output is not None or json is not None else DEFAULT_OUTPUT
-    outcomes = _shown(
-        predict_files(
-            predictor,
-            files,
-            output=drawn,
-            min_score=min_score,
-            boxes=given,
-            draw_boxes=draw_boxes,
-            max_megapixels=max_megapixels or None,
-        ),
-        len(files),
-    )
+    outcomes = predict_files(
+        predictor, files, output=drawn, min_score=min_score, boxes=given, draw_boxes=draw_boxes,
+        max_megapixels=max_megapixels or None,
+    )  # fmt: skip
+    _finish(_shown(outcomes, len(files)), drawn, json, format, predictor.spec.model or model)
+
+
+def _finish(outcomes: list[Outcome], drawn: Path | None, json: Path | None, format: str, model: str) -> None:
+    """Write the result file and say what became of everything. Raises PictureError where a picture was broken."""
+    from litepose.errors import PictureError
+    from litepose.writers import write_results
+
     results = [outcome.result for outcome in outcomes if outcome.result is not None]
-    written = [] if json is None else write_results(json, results, format=format, model=predictor.spec.model or model)
+    written = [] if json is None else write_results(json, results, format=format, model=model)
     drawings = f"{drawn}/" if drawn is not None and results else None
     _summarise(results, [drawings, (f"{json}/" if format == "openpose" else str(json)) if written else None])
     broken = [str(outcome.error) for outcome in outcomes if outcome.error is not None]
     if broken:
         raise PictureError(
-            "\n  ".join([f"{len(broken)} of {counted(len(files), 'picture')} could not be read:", *broken])
+            "\n  ".join([f"{len(broken)} of {counted(len(outcomes), 'picture')} could not be read:", *broken])
         )
 
 
