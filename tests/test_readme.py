@@ -77,13 +77,13 @@ def test_the_table_of_networks_is_what_info_counts():
     from litepose import checkpoints, counting, models
     from litepose.skeleton import COCO17
 
-    rows = re.findall(r"^\| (litepose_\w+) \| (\d+)x(\d+) \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \|", README, flags=re.M)
+    rows = re.findall(r"^\| ((?:litepose|litehrnet|lpn|hrnet|simplebaseline)_\w+) \| (\d+)x(\d+) \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \|", README, flags=re.M)
     assert [row[0] for row in rows]
-    assert {row[0] for row in rows} == {name for name in models.names() if name.startswith("litepose_")}
+    assert {row[0] for row in rows} == set(models.names())
     for name, width, height, *numbers in rows:
         spec = checkpoints.default_spec(name, COCO17)
         assert spec.input.size == (int(width), int(height))
-        counts = counting.count(checkpoints.build_network(spec), spec.input.size)
+        counts = counting.count(checkpoints.build_network(spec), spec.input.size, rule=counting.rule_of(name))
         assert [int(number.replace(",", "")) for number in numbers] == [
             counts.params,
             counts.macs,
