@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+import mpii_files
 from dot_model import K, lay_out, write_dot_model
 from litepose.skeleton import COCO17
 
@@ -111,15 +112,43 @@ def foreign_weights(desk: Path) -> None:
     torch.save({"layer.weight": torch.zeros(3)}, desk / "foreign.pth")
 
 
-def recipe(name: str, old: str, new: str) -> Make:
-    """The shipped synthetic recipe with one piece of text changed."""
+def recipe(name: str, old: str, new: str, *, of: str = "litepose_xs_synthetic") -> Make:
+    """A shipped recipe with one piece of text changed."""
 
     def make(desk: Path) -> None:
-        content = (resources.files("litepose") / "recipes" / "litepose_xs_synthetic.toml").read_text(encoding="utf-8")
+        content = (resources.files("litepose") / "recipes" / f"{of}.toml").read_text(encoding="utf-8")
         assert old in content
         (desk / name).write_text(content.replace(old, new))
 
     return make
+
+
+def mpii(
+    folder: str, mat: Callable[[Path], Any] | None, change: Callable[[list[dict[str, Any]]], Any] = lambda _: None
+) -> Make:
+    """An MPII list of one person with its picture, changed, and what `mat` writes beside it to the path it gets."""
+
+    def make(desk: Path) -> None:
+        records = [mpii_files.record("a.jpg")]
+        change(records)
+        path = mpii_files.write(desk / folder, records)
+        if mat is not None:
+            mat(path.with_name("gt_valid.mat"))
+
+    return make
+
+
+def two_without_joints(records: list[dict[str, Any]]) -> None:
+    """The second of two people has no keypoints."""
+    records.append({key: value for key, value in records[0].items() if key != "joints"})
+
+
+def crop_checkpoint(desk: Path) -> None:
+    """A Lite-HRNet with fresh weights."""
+    from litepose import checkpoints
+
+    spec = checkpoints.default_spec("litehrnet_naive_18", COCO17)
+    checkpoints.save(desk / "crops.safetensors", checkpoints.build_network(spec).state_dict(), spec)
 
 
 def nothing(desk: Path) -> None:

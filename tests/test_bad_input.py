@@ -36,6 +36,7 @@ from bad_files import (
     truth,
     twice,
 )
+from bad_topdown import BOXES, TOP_DOWN
 from dot_model import dot_spec, lay_out, paint, with_version, write_crop_model, write_dot_model
 from litepose import cli, errors
 from litepose.spec import SPEC_KEY
@@ -345,65 +346,12 @@ RECIPES: dict[str, tuple[Make, str, str, list[str]]] = {
     ),
 }
 
-CROPS = "predict -m crops.onnx --threads 1 -o out good.png --boxes"
-CROP_EVAL = "eval -m crops.onnx --threads 1 --json report.json --data truth.json --boxes"
-
-
-def boxes(name: str, **changes: Any) -> Make:
-    """A file of one detection in the picture "good", or 1, with some fields changed, None = without it."""
-    detection = {"image_id": "good", "category_id": 1, "bbox": [10, 10, 200, 200], "score": 0.9, **changes}
-    rows = [{key: value for key, value in detection.items() if value is not None}]
-    return text(name, json.dumps(rows))
-
-
-BOXES: dict[str, tuple[Make, str, str, list[str]]] = {
-    "boxes for a bottom-up model": (
-        nothing,
-        "predict -m dots.onnx --threads 1 -o out good.png --boxes picture",
-        "SettingError",
-        ["dots was given boxes", "whole picture", "Leave"],
-    ),
-    "boxes from an unknown model": (nothing, f"{CROPS} litepose_xx", "ModelError", ["litepose_xx", "Did you mean"]),
-    "boxes from an absent detector": (nothing, f"{CROPS} gone.onnx", "ModelError", ["gone.onnx"]),
-    "boxes from an absent file": (nothing, f"{CROPS} gone.json", "AnnotationError", ["gone.json", "cannot be read"]),
-    "detections that are no json": (
-        text("d1.json", "["), f"{CROPS} d1.json", "AnnotationError", ["d1.json is no JSON", "COCO detection file"]
-    ),
-    "annotations as detections": (nothing, f"{CROPS} truth.json", "AnnotationError", ["truth.json", "a list", "gt"]),
-    "detections of other pictures": (
-        boxes("d2.json", image_id=77), f"{CROPS} d2.json", "AnnotationError", ["77", "none", "good.png"]
-    ),
-    "detections without score": (
-        boxes("d3.json", score=None), f"{CROPS} d3.json", "AnnotationError", ["number 0", "'score'", "bbox"]
-    ),
-    "detections without box": (
-        boxes("d4.json", bbox=None), f"{CROPS} d4.json", "AnnotationError", ["number 0", "'bbox'"]
-    ),
-    "box of three numbers in a file": (
-        boxes("d5.json", bbox=[1, 2, 3]), f"{CROPS} d5.json", "AnnotationError", ["number 0", "width, height"]
-    ),
-    "box outside the picture": (
-        boxes("d6.json", bbox=[900, 10, 50, 50]), f"{CROPS} d6.json", "SettingError", ["good.png", "256x256", "900"]
-    ),
-    "boxes of other pictures in an evaluation": (
-        boxes("d7.json"), f"{CROP_EVAL} d7.json", "AnnotationError", ["'good'", "such as 1"]
-    ),
-    "box outside the picture in an evaluation": (
-        boxes("d8.json", image_id=1, bbox=[0, -90, 50, 50]), f"{CROP_EVAL} d8.json", "SettingError",
-        ["picture 1", "256x256", "-90"],
-    ),
-    "text as detector": (text("d9.onnx", "hi"), f"{CROPS} d9.onnx", "ModelError", ["d9.onnx", "no model"]),
-    "a network that detects nothing": (
-        model("maps.onnx", metadata={}), f"{CROPS} maps.onnx", "ModelError", ["maps.onnx", r"\(\.\.\., N, 5\)"]
-    ),
-}  # fmt: skip
-
-ERRORS = PICTURES | MODELS | SKELETONS | ANNOTATIONS | RECIPES | BOXES
+ERRORS = PICTURES | MODELS | SKELETONS | ANNOTATIONS | RECIPES | BOXES | TOP_DOWN
 
 
 def test_the_table_is_long_enough():
     assert len(ERRORS) >= 40
-    assert len(ERRORS) == sum(map(len, (PICTURES, MODELS, SKELETONS, ANNOTATIONS, RECIPES, BOXES)))
+    assert len(ERRORS) == sum(map(len, (PICTURES, MODELS, SKELETONS, ANNOTATIONS, RECIPES, BOXES, TOP_DOWN)))
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -521,3 +469,21 @@ def test_doubtful_annotations_warn_by_name_and_the_rest_is_scored(name, desk, tm
     assert (report["settings"]["pictures"], report["settings"]["people"]) == (1, people)
     warned = [line for line in said.splitlines() if line.startswith("litepose: warning: ")]
     assert word is None or any(word in line and "t.json" in line for line in warned)
+
+
+DOUBTFUL_BOXES = {"of zero area": {"bbox": [20, 20, 0, 50]}, "of another picture": {"image_id": "elsewhere"}}
+
+
+@pytest.mark.parametrize("name", DOUBTFUL_BOXES)
+def test_a_doubtful_box_among_good_ones_warns_and_the_rest_is_looked_at(name, desk, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(desk)
+    good = {"image_id": "good", "category_id": 1, "bbox": [10, 10, 236, 236], "score": 0.9}
+    (tmp_path / "some.json").write_text(json.dumps([good, {**good, **DOUBTFUL_BOXES[name]}]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        arguments = f"predict -m crops.onnx --threads 1 --json {tmp_path}/p.json good.png --boxes {tmp_path}/some.json"
+        code, _ = call(f"{arguments} -o {tmp_path}/out".split())
+    said = capsys.readouterr().err
+    assert code == 0, said
+    assert re.search(r"litepose: warning: .*some\.json: 1 .*left out", said), said
+    assert len(json.loads((tmp_path / "p.json").read_text())["pictures"][0]["people"]) == 1

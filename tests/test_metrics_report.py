@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from litepose.errors import AnnotationError, MissingPackageError, PictureError
-from litepose.metrics import evaluate
+from litepose.metrics import CocoProtocol, evaluate
 from litepose.metrics.truth import truth_from_samples
 from litepose.poses import Poses, Sample
 from litepose.skeleton import COCO17, Skeleton
@@ -48,7 +48,7 @@ def test_a_perfect_predictor_scores_one_everywhere():
     assert data["protocol"] == "coco-keypoints"
     assert list(data["stats"]) == ["AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL", "PCK"]
     assert (data["stats"]["AP"], data["stats"]["PCK"], data["stats"]["APL"]) == (1, 1, -1)
-    assert data["settings"] == {"model": "perfect", "pictures": 4, "people": 4, "unreadable": []}
+    assert data["settings"] == {"max_people": 20, "model": "perfect", "pictures": 4, "people": 4, "unreadable": []}
     assert data["pck"]["settings"]["people"] == 4
 
 
@@ -59,8 +59,8 @@ def test_boxes_of_each_sample_go_to_the_predictor_beside_its_picture():
         given.append(boxes)
         return truthful(dataset)(image)
 
-    report = evaluate(predict, dataset, boxes=lambda sample: sample.boxes + sample.id)
-    assert report.coco.AP == 1
+    report = evaluate(predict, dataset, protocol=CocoProtocol(boxes=lambda sample: sample.boxes + sample.id))
+    assert report.scores.coco.AP == 1
     assert [boxes.tolist() for boxes in given] == [[[i, i, 120 + i, 120 + i]] for i in (10, 12, 13)]
 
 
@@ -68,15 +68,16 @@ def test_unreadable_pictures_are_named_and_left_out_of_the_numbers():
     dataset = Pictures(broken=(1, 3))
     report = evaluate(truthful(dataset), dataset)
     assert report.num_pictures == 2
-    assert report.coco.AP == 1
+    assert report.scores.coco.AP == 1
     assert report.unreadable == ((11, "Picture 1.jpg is truncated."), (13, "Picture 3.jpg is truncated."))
     assert report.to_json()["settings"]["unreadable"][0] == {"id": 11, "error": "Picture 1.jpg is truncated."}
 
 
 def test_truth_of_a_file_is_cut_to_the_pictures_looked_at():
     dataset = Pictures()
-    report = evaluate(truthful(dataset), dataset, truth=truth_from_samples(dataset[i] for i in range(4)), limit=3)
-    assert (report.num_pictures, report.coco.AR) == (3, 1)
+    truth = truth_from_samples(dataset[i] for i in range(4))
+    report = evaluate(truthful(dataset), dataset, protocol=CocoProtocol(truth=truth), limit=3)
+    assert (report.num_pictures, report.scores.coco.AR) == (3, 1)
 
 
 def test_progress_counts_every_picture_once():
@@ -89,9 +90,9 @@ def test_progress_counts_every_picture_once():
 def test_a_skeleton_without_torso_has_no_pck():
     dataset = Pictures(Skeleton("hand", ("wrist", "thumb"), oks_sigmas=(0.1, 0.1)))
     report = evaluate(truthful(dataset), dataset)
-    assert report.pck is None
+    assert report.scores.pck is None
     assert "PCK" not in report.to_json()["stats"]
-    assert report.coco.AP == 1
+    assert report.scores.coco.AP == 1
 
 
 def test_nothing_readable_is_an_error():

@@ -16,6 +16,7 @@ torch = pytest.importorskip("torch")
 from litepose import models  # noqa: E402
 from litepose.datasets import is_synthetic, open_dataset  # noqa: E402
 from litepose.losses import LOSSES  # noqa: E402
+from litepose.skeleton import COCO17  # noqa: E402
 from litepose.training import loop  # noqa: E402
 from litepose.training.recipe import Recipe, load_recipe, recipe_names  # noqa: E402
 from litepose.training.sources import VariedDataset  # noqa: E402
@@ -125,7 +126,7 @@ def picture_files(source: str) -> set[Path]:
 class Nothing:
     """An empty dataset."""
 
-    name = "nothing"
+    name, skeleton = "nothing", COCO17
 
     def __len__(self) -> int:
         return 0

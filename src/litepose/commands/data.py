@@ -73,7 +73,7 @@ def pack(
 
 @app.command()
 def verify(
-    annotations: Annotated[Path, typer.Argument(help="A COCO or CrowdPose keypoint file.")],
+    annotations: Annotated[Path, typer.Argument(help="A COCO or CrowdPose keypoint file, or an MPII list.")],
     images: ImagesOption = None,
     json: JsonOption = None,
 ) -> None:

@@ -1,10 +1,11 @@
-"""Score a model on annotated pictures: COCO keypoint AP and AR, PCK@0.2."""
+"""Score a model on annotated pictures: COCO keypoint AP and AR with PCK@0.2, or PCKh on an MPII list."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,12 +24,15 @@ from litepose.commands.options import (
     parse_scales,
     parse_size,
 )
-from litepose.errors import PictureError
+from litepose.errors import PictureError, SettingError
 
 if TYPE_CHECKING:
     import numpy as np
 
     from litepose.datasets import Dataset
+    from litepose.datasets.mpii import MpiiDataset
+    from litepose.metrics import CocoProtocol, MpiiProtocol, Report
+    from litepose.metrics.protocols import EvaluationProtocol
     from litepose.poses import Sample
     from litepose.predictor import Predictor
 
@@ -41,12 +45,15 @@ EvalBoxesOption = Annotated[
     ),
 ]
 GT = "gt"
+HEADING_WIDTH = 10  # of a column: the longest names take several lines
 MAX_LISTED = 20  # unreadable pictures named in the message; the JSON report has all
 
 
 def run(
     model: ModelOption,
-    data: Annotated[str, typer.Option("--data", help="COCO or CrowdPose JSON, packed folder, or synthetic[:...].")],
+    data: Annotated[
+        str, typer.Option("--data", help="COCO, CrowdPose or MPII JSON, packed folder, or synthetic[:...].")
+    ],
     images: Annotated[Path | None, typer.Option("--images", help="Folder of the JSON file's pictures.")] = None,
     json: JsonOption = None,
     flip: FlipOption = False,
@@ -63,8 +70,6 @@ def run(
     from litepose.datasets import open_dataset
     from litepose.files import check_writable, write_report
     from litepose.metrics import evaluate
-    from litepose.metrics.coco import MAX_PEOPLE
-    from litepose.metrics.truth import read_truth
 
     if json is not None:
         check_writable(json)
@@ -72,28 +77,68 @@ def run(
         model, device=device, threads=threads, runtime=runtime,
         decode=decode, flip=flip, size=parse_size(size), scales=parse_scales(scales),
     )  # fmt: skip
-    skeleton = finder.spec.skeleton
-    dataset = open_dataset(data, images=images, skeleton=skeleton)
-    truth = read_truth(data, skeleton) if Path(data).is_file() else None
-    boxes_of = _open_boxes(boxes, finder, dataset, device=device, threads=threads)
+    dataset = open_dataset(data, images=images, skeleton=finder.spec.skeleton)
+    protocol: EvaluationProtocol
+    if (mpii := _mpii_list(dataset)) is not None:
+        dataset, protocol = mpii, _mpii_protocol(data, mpii, boxes, finder)
+    else:
+        protocol = _coco_protocol(data, dataset, _open_boxes(boxes, finder, dataset, device=device, threads=threads))
     settings = {
         "model": model,
         "data": dataset.name,
-        "skeleton": skeleton.name,
+        "skeleton": finder.skeleton.name,
         "size": size or "model's rule",
         "flip": flip,
         "scales": list(finder.scales),
         "decode": decode or finder.codec.mode,
-        "max_people": MAX_PEOPLE,
         **({"boxes": Path(boxes or GT).name} if finder.takes_boxes else {}),
     }
     with _Bar() as bar:
-        report = evaluate(finder, dataset, boxes=boxes_of, truth=truth, limit=limit, progress=bar, settings=settings)
+        report = evaluate(finder, dataset, protocol=protocol, limit=limit, progress=bar, settings=settings)
     _print(report)
     if json is not None:
         write_report(json, report.to_json())
     if report.unreadable:
         raise PictureError(_unreadable_message(report))
+
+
+def _mpii_list(dataset: Dataset) -> MpiiDataset | None:
+    """Return the dataset as MPII's list, on its own skeleton, if it is one."""
+    from litepose.datasets import Remapped
+    from litepose.datasets.mpii import MpiiDataset
+
+    own = dataset.dataset if isinstance(dataset, Remapped) else dataset
+    return own if isinstance(own, MpiiDataset) else None
+
+
+def _mpii_protocol(data: str, dataset: MpiiDataset, boxes: str | None, finder: Predictor) -> MpiiProtocol:
+    """Return MPII's way of scoring; there is no other for its list, so nobody takes one number for another."""
+    from litepose.detectors import truth_boxes
+    from litepose.metrics import MpiiProtocol
+    from litepose.metrics.pckh import read_truth_mat, truth_beside
+
+    if not finder.takes_boxes:
+        raise SettingError(
+            f"{finder.spec.model} was to be scored on {data}, an MPII list; PCKh looks for each person in its "
+            "annotated box, and this model finds everybody in the whole picture. Take a top-down model, or score "
+            "this one on COCO-like annotations."
+        )
+    if boxes not in (None, GT):
+        raise SettingError(
+            f"--boxes {boxes} was asked for on {data}, an MPII list; PCKh scores each annotated person in its own "
+            "box. Leave --boxes out."
+        )
+    records = {image: dataset.records(index) for index, image in enumerate(dataset.ids)}
+    truth = read_truth_mat(truth_beside(data))
+    return MpiiProtocol(truth, records, skeleton=finder.skeleton, boxes=truth_boxes)
+
+
+def _coco_protocol(data: str, dataset: Dataset, boxes: Callable[[Sample], np.ndarray] | None) -> CocoProtocol:
+    from litepose.metrics import CocoProtocol
+    from litepose.metrics.truth import read_truth
+
+    truth = read_truth(data, dataset.skeleton) if Path(data).is_file() else None
+    return CocoProtocol(truth=truth, boxes=boxes)
 
 
 def _open_boxes(
@@ -144,33 +189,38 @@ class _Bar:
         self._progress.update(self._task, completed=done, total=total)
 
 
-def _print(report: Any) -> None:
+def _print(report: Report) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from litepose.metrics.coco import PROTOCOL
+
     data = report.to_json()
-    table = Table(box=None, padding=(0, 2, 0, 0), title_justify="left")  # eleven columns fit into 80 characters
+    settings, pck = data["settings"], data.get("pck")
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)  # COCO's and MPII's columns fit into 80 characters
     for column in data["stats"]:
-        table.add_column(column, justify="right", no_wrap=True)
+        table.add_column(textwrap.fill(column, HEADING_WIDTH), justify="right", no_wrap=True)
     table.add_row(*(f"{value:.3f}" if value >= 0 else "-" for value in data["stats"].values()))
     console = Console()
-    console.print(f"{data['settings']['model']} on {data['settings']['data']}", highlight=False, soft_wrap=True)
+    console.print(f"{settings['model']} on {settings['data']}: {data['protocol']}", highlight=False, soft_wrap=True)
     console.print(table)
-    people, pictures = counted(report.num_people, "person", "people"), counted(report.num_pictures, "picture")
+    people, pictures = counted(settings["people"], "person", "people"), counted(report.num_pictures, "picture")
     console.print(f"{people} in {pictures}.", highlight=False)
-    boxes = data["settings"].get("boxes")
+    boxes = settings.get("boxes")
     if boxes is not None:
-        gt = " (annotated). Published AP takes a detector's: --boxes FILE.json" if boxes == GT else ""
+        published = ". Published AP takes a detector's: --boxes FILE.json" if data["protocol"] == PROTOCOL else ""
+        gt = f" (annotated){published}" if boxes == GT else ""
         console.print(f"Boxes: {boxes}{gt}.", highlight=False, soft_wrap=True)
-    if report.pck is not None:
+    if pck is not None:
+        of = pck["settings"]
         console.print(
-            f"PCK@{report.pck.threshold:g} of the torso diagonal: "
-            f"{counted(report.pck.num_people, 'person', 'people')}, {report.pck.num_skipped} skipped without one.",
+            f"PCK@{of['threshold']:g} of the torso diagonal: {counted(of['people'], 'person', 'people')}, "
+            f"{of['skipped_without_diagonal']} skipped without one.",
             highlight=False,
         )
 
 
-def _unreadable_message(report: Any) -> str:
+def _unreadable_message(report: Report) -> str:
     lines = [f"  {key}: {message}" for key, message in report.unreadable[:MAX_LISTED]]
     if len(report.unreadable) > MAX_LISTED:
         lines.append(f"  ... and {len(report.unreadable) - MAX_LISTED} more")

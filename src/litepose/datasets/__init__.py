@@ -52,7 +52,7 @@ def open_dataset(
         from litepose.datasets.packed import PackedDataset
 
         return _on(PackedDataset(path, skeleton=wanted, person_masks=person_masks), wanted)
-    data = _parsed(path)
+    data = parsed(path)
     dataset = _format_of(data, path).open_parsed(
         data,
         name=short_name(path),
@@ -96,7 +96,7 @@ def default_images(path: Path) -> Path:
 
 def read_annotations(path: Path) -> dict[str, Any]:
     """Return a parsed COCO-like annotation file. Raises AnnotationError where it is missing or no JSON object."""
-    data = _parsed(path)
+    data = parsed(path)
     if not isinstance(data, dict):
         what = "an MPII list" if _known(data) else "no object"
         raise AnnotationError(
@@ -106,7 +106,7 @@ def read_annotations(path: Path) -> dict[str, Any]:
     return data
 
 
-def _parsed(path: Path) -> Any:
+def parsed(path: Path) -> Any:
     """Return what a JSON file holds. Raises AnnotationError where it is missing or no JSON."""
     if path.is_dir():
         raise AnnotationError(f"{path} is a folder; a COCO or CrowdPose JSON file is needed here. Name one in it.")

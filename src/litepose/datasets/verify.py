@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 
 from litepose import images as pictures
-from litepose.datasets import default_images, read_annotations
+from litepose.datasets import default_images, mpii, parsed, read_annotations
 from litepose.datasets.coco_checks import person_categories, require, skeleton_of
 from litepose.errors import AnnotationError, PictureError, SkeletonError
 from litepose.geometry import size_of
+from litepose.skeleton import MPII16
 
 THREADS = 4
 
@@ -63,9 +64,11 @@ class VerifyReport:
 
 def verify(annotations: str | Path, *, images: str | Path | None = None) -> VerifyReport:
     """Look at every record and decode every picture. Raises AnnotationError where the file as a whole is unusable."""
-    path = Path(annotations)
+    path, name = Path(annotations), str(annotations)
+    content = parsed(path)
+    if mpii.looks_like(content):
+        return _verify_mpii(content, name, Path(images) if images is not None else default_images(path))
     data = read_annotations(path)
-    name = str(path)
     records, people = require(data, "images", list, name), require(data, "annotations", list, name)
     categories = person_categories(data, name)
     try:
@@ -225,3 +228,66 @@ def _numbers(values: Any) -> np.ndarray | None:
         return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
         return None
+
+
+# MPII's list -----------------------------------------------------------------------------------------
+
+
+def _verify_mpii(records: list[Any], name: str, folder: Path) -> VerifyReport:
+    """Look at a list of one record for each person; its pictures stand nowhere else."""
+    people = {n: one for n, one in enumerate(records) if isinstance(one, dict) and isinstance(one.get("image"), str)}
+    nameless = [n for n in range(len(records)) if n not in people]
+    findings = [Finding("record without image", True, f"record number {number}") for number in nameless]
+    images = list(dict.fromkeys(one["image"] for one in people.values()))
+    sizes, unread = _picture_sizes([{"id": image, "file_name": image} for image in images], folder)
+    findings += unread
+    annotated = any("joints" in one for one in people.values())
+    if not annotated:  # MPII's test split
+        findings.append(Finding("no keypoints at all", False, "people can be found, but nothing learned or scored"))
+    labelled = []
+    for number, one in people.items():
+        where = f"record number {number} of {one['image']}"
+        joints = _joints(one)
+        labelled.append(0 if joints is None else int(np.count_nonzero(joints[:, 2] > 0)))
+        findings += _place_findings(one, where, has_keypoints=labelled[-1] > 0)
+        findings += _joint_findings(joints, sizes.get(one["image"]), where) if annotated else ()
+    counts = {
+        "pictures": len(images),
+        "people": len(people),
+        "people with keypoints": sum(count > 0 for count in labelled),
+        "keypoints": sum(labelled),
+    }
+    return VerifyReport(name, counts, tuple(findings))
+
+
+def _joints(record: dict[str, Any]) -> np.ndarray | None:
+    """Return (16, 3) float64 x, y (0-based px), mark, or None where the record holds something else."""
+    points, marks = _numbers(record.get("joints", "")), _numbers(record.get("joints_vis", ""))
+    count = MPII16.num_keypoints
+    if points is None or marks is None or points.shape != (count, 2) or marks.shape != (count,):
+        return None
+    return np.column_stack([points - 1, marks])
+
+
+def _joint_findings(joints: np.ndarray | None, size: tuple[int, int] | None, where: str) -> Iterator[Finding]:
+    if joints is None:
+        yield Finding("not 16 joints with 16 marks", True, where)
+        return
+    labelled = joints[joints[:, 2] > 0]
+    if not np.isfinite(joints).all():
+        yield Finding("keypoints with NaN or infinity", True, where)
+    elif not len(labelled):
+        yield Finding("person without keypoints", False, where)
+    elif size is not None and ((labelled[:, :2] < -1).any() or (labelled[:, :2] > size).any()):
+        yield Finding("keypoint outside the picture", False, where)
+
+
+def _place_findings(record: dict[str, Any], where: str, *, has_keypoints: bool) -> Iterator[Finding]:
+    """Look at centre and scale, for which the box of the keypoints can stand in."""
+    center, scale = _numbers(record.get("center", "")), _numbers(record.get("scale", ""))
+    if center is None or scale is None or center.shape != (2,) or scale.shape != ():
+        yield Finding("centre and scale are not two numbers and one", True, where)
+    elif not (np.isfinite(center).all() and np.isfinite(scale) and scale > 0):
+        yield Finding("centre or scale cannot be used", not has_keypoints, where)
+    elif center[0] == -1:
+        yield Finding("no centre", False, where)

@@ -17,7 +17,7 @@ from litepose.datasets.base import PeopleTable, people_table
 from litepose.datasets.coco import CocoDataset
 from litepose.datasets.composite import Composites
 from litepose.datasets.people import People
-from litepose.errors import AnnotationError, RecipeError, nearest_name
+from litepose.errors import AnnotationError, RecipeError, SettingError, nearest_name
 from litepose.poses import Sample
 from litepose.skeleton import Skeleton, load_skeleton
 from litepose.spec import BOX_RULES, InputSpec
@@ -30,6 +30,7 @@ class VariedDataset:
     """A dataset whose pictures are zoomed, turned, mirrored and recoloured at each draw.
 
     rule: how the network looks at pictures: one crop for each person, or the whole of them.
+    Raises RecipeError where a setting is unknown or impossible, or a mirror would mix up left and right.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class VariedDataset:
         self._geometric = _settings_for(self._kind, geometric, "augment.geometric")
         if crops:
             self._geometric["udp"] = rule.resize == "box_udp"
+        _check_geometric(self._kind, self._geometric, dataset.skeleton)
         self._recolour = None
         if photometric:
             kind = transforms.Photometric
@@ -188,3 +190,19 @@ def _settings_for(kind: Any, settings: Mapping[str, Any], section: str) -> dict[
         if key not in known:
             raise RecipeError(f"The recipe's [{section}] has an unknown key {key!r}. {nearest_name(key, known)}")
     return {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
+
+
+def _check_geometric(kind: Any, settings: Mapping[str, Any], skeleton: Skeleton) -> None:
+    """Raise RecipeError, before the first draw, where no sample on this skeleton could be varied so."""
+    try:
+        varied = kind(size=(1, 1), **settings)
+        if varied.mirror:
+            transforms.check_mirror(skeleton)
+    except SettingError as error:
+        raise RecipeError(f"The recipe's [augment.geometric]: {error}") from error
+    except (TypeError, ValueError) as error:
+        shown = ", ".join(f"{key} = {value!r}" for key, value in settings.items())
+        raise RecipeError(
+            f"The recipe's [augment.geometric] has a value of the wrong kind among {shown} ({error}). Numbers, and "
+            "lists of two numbers for ranges, are needed."
+        ) from error

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from litepose import __version__, checkpoints, files, importing, models
-from litepose.codecs import codec_from_json
+from litepose.codecs import CODECS, AECodec, Codec, HeatmapCodec, codec_from_json
 from litepose.errors import CheckpointError, RecipeError, SettingError, SpecError, nearest_name
+from litepose.geometry import check_input_size
 from litepose.losses import LOSSES, Loss
 from litepose.skeleton import load_skeleton
 from litepose.spec import PoseSpec
@@ -28,6 +29,7 @@ FREE_TO_CHANGE = {
     "data.root", "data.validation.source", "data.validation.images",
     "hints.teacher",
 }  # fmt: skip
+PARADIGMS = {AECodec.name: "bottom-up", HeatmapCodec.name: "top-down"}
 
 
 def make_spec(recipe: Recipe) -> PoseSpec:
@@ -35,11 +37,8 @@ def make_spec(recipe: Recipe) -> PoseSpec:
 
     Raises RecipeError, ModelError, SkeletonError, InputSizeError.
     """
-    try:
-        codec = codec_from_json(recipe.codec)
-    except SpecError as error:
-        raise RecipeError(f"The recipe's [codec]: {error}") from error
     model = recipe.model
+    codec = _make_codec(recipe)
     spec = checkpoints.default_spec(
         model.name,
         load_skeleton(model.skeleton),
@@ -48,12 +47,32 @@ def make_spec(recipe: Recipe) -> PoseSpec:
         arch=None if model.arch is None else models.read_arch(model.arch),
         **model.settings,
     )
+    for entry in recipe.run.size_schedule:
+        check_input_size(entry.size, spec.input.stride, name=model.name)
     return spec.with_provenance(
         source="trained",
         litepose_version=__version__,
         torch_version=torch.__version__,
         recipe=_public(recipe),
     )
+
+
+def _make_codec(recipe: Recipe) -> Codec:
+    """Return the recipe's codec. Raises ModelError, RecipeError where it is none or of the other paradigm."""
+    model, wanted, asked = (
+        recipe.model.name,
+        models.family_of(recipe.model.name).DEFAULT.codec,
+        recipe.codec.get("name"),
+    )
+    if asked in CODECS and asked != wanted:
+        raise RecipeError(
+            f"The recipe's [codec] is {asked!r}; {model} is a {PARADIGMS[wanted]} network, whose outputs codec "
+            f"{wanted!r} reads. Name that one, with its settings, or train a {PARADIGMS[asked]} network."
+        )
+    try:
+        return codec_from_json(recipe.codec)
+    except (SpecError, SettingError) as error:
+        raise RecipeError(f"The recipe's [codec]: {error}") from error
 
 
 def make_loss(recipe: Recipe, spec: PoseSpec) -> Loss:

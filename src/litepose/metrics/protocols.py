@@ -1,0 +1,143 @@
+"""How a kind of data is scored: COCO's AP with PCK for the people of whole pictures, PCKh for MPII's list.
+
+A protocol says how people are found in a sample and what is measured on them; `report.evaluate` does the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from litepose.errors import AnnotationError, SkeletonError
+from litepose.metrics import coco, pck, pckh
+from litepose.metrics.truth import Truth
+from litepose.poses import Poses, Sample
+from litepose.skeleton import MPII16, Skeleton
+
+Predict = Callable[..., Poses]  # (H, W, 3) uint8 BGR, then boxes if there are some -> Poses; a Predictor is one
+
+
+class Scores(Protocol):
+    """What was measured. num_people: who count."""
+
+    @property
+    def num_people(self) -> int: ...
+
+    def to_json(self) -> dict[str, Any]:
+        """Return {"protocol", "stats": {name: share, -1 = nothing to measure}, "settings", ...} as plain values."""
+        ...
+
+
+class EvaluationProtocol(Protocol):
+    """One way to score, made for one evaluation. What it needs but lacks, it says when it is made."""
+
+    def find(self, predict: Predict, sample: Sample) -> Poses:
+        """Return the people of a sample as `score` takes them."""
+        ...
+
+    def score(self, found: Mapping[Any, Poses], seen: Truth) -> Scores:
+        """Return the scores. found: by picture id. seen: the samples' own truth, of the same pictures."""
+        ...
+
+
+@dataclass(frozen=True)
+class CocoScores:
+    """AP and AR, and PCK where the skeleton has a torso diagonal, else None."""
+
+    coco: coco.CocoStats
+    pck: pck.PckStats | None
+    num_people: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return {"protocol", "stats": AP to ARL and PCK, "pck": its parts or None, "settings"}."""
+        return {
+            "protocol": coco.PROTOCOL,
+            "stats": {**self.coco.to_json(), **({} if self.pck is None else {"PCK": self.pck.mean})},
+            "pck": None if self.pck is None else self.pck.to_json(),
+            "settings": {"max_people": coco.MAX_PEOPLE},
+        }
+
+
+class CocoProtocol:
+    """Everybody in a picture against everybody annotated.
+
+    truth: of the annotation file, with its crowds and people without keypoints one by one; None = the samples' own,
+        where ignored regions stand for them.
+    boxes: what the predictor gets beside the picture, of a top-down model the people's boxes; None = nothing.
+    Raises MissingPackageError without faster-coco-eval.
+    """
+
+    def __init__(self, *, truth: Truth | None = None, boxes: Callable[[Sample], np.ndarray] | None = None) -> None:
+        coco.check_installed()
+        self.truth, self.boxes = truth, boxes
+
+    def find(self, predict: Predict, sample: Sample) -> Poses:
+        """See EvaluationProtocol."""
+        return predict(sample.image) if self.boxes is None else predict(sample.image, self.boxes(sample))
+
+    def score(self, found: Mapping[Any, Poses], seen: Truth) -> CocoScores:
+        """See EvaluationProtocol."""
+        truth, skeleton = seen if self.truth is None else self.truth.only(found), seen.skeleton
+        has_diagonal = all(keypoint in skeleton.keypoints for keypoint in pck.DIAGONAL)
+        return CocoScores(
+            coco.evaluate_poses(truth, found, skeleton),
+            pck.evaluate_pck(truth, found, skeleton) if has_diagonal else None,
+            num_people=sum(int(picture.scored.sum()) for picture in truth.pictures),
+        )
+
+
+class MpiiProtocol:
+    """One prediction for each record of MPII's list, in the record's own box; the dataset is MPII's, on its skeleton.
+
+    Each box is a call of its own, so nobody is taken for somebody else's double and left out. A record in whose box
+    nobody is found, or whose box holds nothing of the picture, has missed all its keypoints.
+
+    truth: of the whole list. records: by picture id, the place in the list of each of the sample's people
+        (`MpiiDataset.records`). skeleton: of the predictor. boxes: sample -> (M, 5) xyxy and score, and the (M,) rows
+        of the people they belong to, such as `detectors.truth_boxes`.
+    Raises AnnotationError where the truth is another list's, SkeletonError where the skeleton lacks one of the 16.
+    """
+
+    def __init__(
+        self,
+        truth: pckh.PckhTruth,
+        records: Mapping[Any, np.ndarray],
+        *,
+        skeleton: Skeleton,
+        boxes: Callable[[Sample], tuple[np.ndarray, np.ndarray]],
+    ) -> None:
+        lacking = [name for name in MPII16.keypoints if name not in skeleton.keypoints]
+        if lacking:
+            raise SkeletonError(
+                f"PCKh was asked for of a model on {skeleton.name}; it lacks {', '.join(lacking)} of MPII's 16 "
+                "keypoints. Take a model on mpii16."
+            )
+        last = max((int(places.max()) for places in records.values() if len(places)), default=-1)
+        if last >= len(truth):
+            raise AnnotationError(
+                f"PCKh was asked for of {last + 1} records or more; the truth has {len(truth)} people. gt_valid.mat "
+                "(mpii_gt_val.mat) belongs to valid.json (mpii_val.json)."
+            )
+        self.truth, self.records, self.boxes = truth, records, boxes
+
+    def find(self, predict: Predict, sample: Sample) -> Poses:
+        """Return one person for each of the sample's, in order; of score 0 throughout where nobody was found."""
+        count, num_keypoints = len(sample), MPII16.num_keypoints
+        keypoints, keypoint_scores = np.zeros((count, num_keypoints, 2)), np.zeros((count, num_keypoints))
+        scores = np.zeros(count)
+        boxes, rows = self.boxes(sample)
+        for box, row in zip(boxes, rows, strict=True):
+            best = predict(sample.image, box[None])[:1].mapped_to(MPII16)
+            if len(best):
+                keypoints[row], keypoint_scores[row] = best.keypoints[0], best.keypoint_scores[0]
+                scores[row] = best.scores[0]
+        return Poses(MPII16, keypoints, keypoint_scores, scores)
+
+    def score(self, found: Mapping[Any, Poses], seen: Truth) -> pckh.PckhStats:
+        """Return PCKh of the records of the pictures that were looked at; `seen` has no head sizes and is not used."""
+        arranged = pckh.in_record_order(found, self.records, num_records=len(self.truth))
+        looked_at = np.sort(np.concatenate([self.records[image] for image in found]))
+        return pckh.evaluate_pckh(self.truth.only(looked_at), arranged[looked_at])
