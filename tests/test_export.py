@@ -92,7 +92,7 @@ def test_half_weights_halve_the_file_and_stay_near(tiny, tmp_path):
 
 def test_a_file_that_computes_something_else_is_reported_and_not_kept(tiny, tmp_path, monkeypatch):
     network, spec = tiny
-    monkeypatch.setattr(export, "fuse_batchnorm", lambda _: tiny_network(seed=5)[0])  # an exporter gone wrong
+    monkeypatch.setattr(export, "optimised_for_export", lambda *_: tiny_network(seed=5)[0])  # an exporter gone wrong
     seen = []
     with pytest.raises(ExportError, match="not kept"):
         export_onnx(network, spec, tmp_path / "tiny.onnx", on_checked=seen.append)

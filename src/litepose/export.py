@@ -22,13 +22,15 @@ from torch import nn
 
 from litepose.counting import count, rule_of
 from litepose.errors import ExportError, MissingPackageError, SettingError
+from litepose.export_graph import BATCH, free_batch, freeze_shapes
+from litepose.export_rewrites import optimised_for_export
 from litepose.files import replacing, without_folders
 from litepose.geometry import check_input_size
 from litepose.models.layers import fuse_batchnorm
 from litepose.predictor import normalise
 from litepose.runtimes.onnx import OnnxRuntime
 from litepose.runtimes.torch import compute
-from litepose.spec import SPEC_KEY, InputSpec, PoseSpec
+from litepose.spec import BOX_RULES, SPEC_KEY, InputSpec, PoseSpec
 
 OPSETS = range(17, 21)
 TOLERANCE = 1e-4  # of the largest output: float32 sums in another order, through some 100 layers
@@ -64,14 +66,17 @@ def export_onnx(
     size: tuple[int, int] | None = None,
     dynamic: bool = False,
     half_weights: bool = False,
+    plain: bool = False,
     opset: int = OPSETS[0],
     on_checked: Callable[[ExportReport], None] | None = None,
 ) -> ExportReport:
     """Write `network` to an .onnx file with its spec inside: input "image", outputs named as in the spec.
 
     size: (w, h) that the file is made for; the spec's where it is None.
-    dynamic: any batch, height and width; else a batch of one at `size`.
+    dynamic: any batch, height and width; else `size` alone, in any batch where the input is a crop of one person each
+        and in a batch of one where it is a whole picture.
     half_weights: weights lie in half precision and are cast back when the file is opened: half the file, same speed.
+    plain: the network's own layers, without the rewrites for ONNX Runtime's sake.
     on_checked: is told the report before it is decided whether the file is kept.
     Raises ExportError where the file computes something else, SettingError, InputSizeError, MissingPackageError.
     """
@@ -82,12 +87,18 @@ def export_onnx(
         raise SettingError(f"No export to opset {opset}. Possible: {OPSETS[0]} to {OPSETS[-1]}.")
     spec = _exported_spec(network, spec, size)
     with replacing(path) as temporary:
-        model = _trace(fuse_batchnorm(network).cpu(), spec, size, dynamic, opset, temporary)
+        rewritten = fuse_batchnorm(network) if plain else optimised_for_export(network, None if dynamic else size)
+        model = _trace(rewritten.cpu(), spec, size, dynamic, opset, temporary)
         if half_weights:
             halve_weights(model)
         _save(model, spec, temporary)
-        sizes = [size, (size[0] + 64, size[1])] if dynamic else [size]
-        report = _compare(network, spec, temporary, sizes, HALF_TOLERANCE if half_weights else TOLERANCE)
+        report = _compare(
+            network,
+            spec,
+            temporary,
+            _checked_inputs(spec, size, dynamic),
+            HALF_TOLERANCE if half_weights else TOLERANCE,
+        )
         report = dataclasses.replace(report, path=path)
         if on_checked is not None:
             on_checked(report)
@@ -179,8 +190,8 @@ def _trace(
     except ImportError as error:
         raise MissingPackageError("Export needs the package onnx. Install it: pip install 'litepose[train]'") from error
     names = [output.name for output in spec.outputs]
-    axes = {"image": {0: "batch", 2: "height", 3: "width"}}
-    axes |= {one.name: {0: "batch", 2: f"height_{one.stride}", 3: f"width_{one.stride}"} for one in spec.outputs}
+    axes = {"image": {0: BATCH, 2: "height", 3: "width"}}
+    axes |= {one.name: {0: BATCH, 2: f"height_{one.stride}", 3: f"width_{one.stride}"} for one in spec.outputs}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter announces its successor; see the top of this file
         torch.onnx.export(
@@ -193,7 +204,12 @@ def _trace(
             opset_version=opset,
             dynamo=False,
         )
-    return onnx.load(str(temporary))
+    model = onnx.load(str(temporary))
+    if not dynamic:
+        freeze_shapes(model)
+        if spec.input.resize in BOX_RULES:
+            free_batch(model)
+    return model
 
 
 def _save(model: Any, spec: PoseSpec, temporary: Path) -> None:
@@ -205,15 +221,23 @@ def _save(model: Any, spec: PoseSpec, temporary: Path) -> None:
     onnx.save(model, str(temporary))
 
 
+def _checked_inputs(spec: PoseSpec, size: tuple[int, int], dynamic: bool) -> list[np.ndarray]:
+    """Return one input, and where batches are free several together, of another size where that is free too."""
+    inputs = [example_input(spec.input, size)]
+    if dynamic or spec.input.resize in BOX_RULES:
+        other = (size[0] + 64, size[1]) if dynamic else size
+        inputs.append(np.concatenate([example_input(spec.input, other, seed=seed) for seed in (1, 2, 3)]))
+    return inputs
+
+
 def _compare(
-    network: nn.Module, spec: PoseSpec, path: Path, sizes: Sequence[tuple[int, int]], tolerance: float
+    network: nn.Module, spec: PoseSpec, path: Path, inputs: Sequence[np.ndarray], tolerance: float
 ) -> ExportReport:
     runtime = OnnxRuntime(path)
     network = network.eval()
     device = next(network.parameters()).device
     errors, largest = [], 0.0
-    for size in sizes:
-        batch = example_input(spec.input, size)
+    for batch in inputs:
         for expected, found in zip(compute(network, batch, device), runtime(batch), strict=True):
             errors.append(np.abs(expected.astype(np.float64) - found).ravel())
             largest = max(largest, float(np.abs(expected).max()))

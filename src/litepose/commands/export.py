@@ -16,10 +16,18 @@ def run(
     output: Annotated[Path, typer.Option("-o", "--output", help="The .onnx file to write.")],
     size: SizeOption = None,
     dynamic: Annotated[
-        bool, typer.Option("--dynamic", help="Any batch and picture size (the resize rule short_side needs it).")
+        bool,
+        typer.Option(
+            "--dynamic",
+            help="Any input size and batch (the resize rule short_side needs it). Crops: any batch without it.",
+        ),
     ] = False,
     half_weights: Annotated[
         bool, typer.Option("--half-weights", help="Store weights in half precision: half the file, same speed.")
+    ] = False,
+    plain: Annotated[
+        bool,
+        typer.Option("--plain", help="The network's own layers, not rewritten for ONNX Runtime: for other engines."),
     ] = False,
     note: Annotated[
         list[str] | None, typer.Option("--note", help="KEY=VALUE for the file's provenance, e.g. licence=MIT.")
@@ -33,7 +41,7 @@ def run(
     network, spec = load_network(checkpoint)
     report = export_onnx(
         network, spec.with_provenance(**notes), output,
-        size=parse_size(size), dynamic=dynamic, half_weights=half_weights, opset=opset,
+        size=parse_size(size), dynamic=dynamic, half_weights=half_weights, plain=plain, opset=opset,
         on_checked=lambda report: print(
             f"against the checkpoint: max error {report.max_error:.3g}, mean {report.mean_error:.3g} "
             f"(largest output {report.largest:.3g}, allowed {report.allowed:.3g})"
