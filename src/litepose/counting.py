@@ -92,7 +92,8 @@ def count(network: nn.Module, size: tuple[int, int], *, rule: str = "litepose") 
 
 def rule_of(model: str) -> str:
     """Return the name of the rule by which the authors of a named network counted. Raises ModelError."""
-    return models.family_of(model).DEFAULT.counting
+    default = models.family_of(model).DEFAULT
+    return default.counting_by_variant.get(model, default.counting)
 
 
 def true_macs(module: nn.Module, x: Tensor, output: Tensor) -> int:
