@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from litepose.errors import SettingError
@@ -180,6 +181,16 @@ def _push(of_people: Tensor, present: Tensor, people: Tensor, kind: str) -> Tens
     total = (closeness * present[:, :, None] * present[:, None, :]).sum((1, 2)) - people  # each is at 0 of itself
     pairs = (people * (people - 1)).clamp(min=1)
     return torch.where(people > 1, 0.5 * total / pairs, torch.zeros_like(total))
+
+
+def segmentation_loss(logits: Tensor, labels: Tensor, *, ignored: int = 255) -> Tensor:
+    """Return the mean cross-entropy over the pixels whose label is not `ignored`; 0 where there are none.
+
+    logits: (B, C, h, w). labels: (B, h, w) whole numbers, the class of each pixel.
+    """
+    with torch.autocast(logits.device.type, enabled=False):
+        total = F.cross_entropy(logits.float(), labels.long(), ignore_index=ignored, reduction="sum")
+        return total / (labels != ignored).sum().clamp(min=1)
 
 
 # Codec name -> loss.

@@ -29,7 +29,7 @@ except ModuleNotFoundError as error:
         'Install it with: pip install "litepose[train]"'
     ) from error
 
-SHARED = {"layers", "light_trunks"}  # files that are no family
+SHARED = {"layers", "light_trunks", "segmentation"}  # files that are no family
 
 
 def families() -> list[str]:

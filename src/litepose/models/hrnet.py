@@ -277,8 +277,8 @@ OFFICIAL_KEYS: tuple[tuple[str, str], ...] = (*TRUNK_KEYS, (r"final_layer\.(\w+)
 _COCO, _MPII = "COCO val2017, boxes of person AP .564, flip test", "MPII val, flip test"
 _G = 2**30  # of the authors' summary, and of Lite-HRNet's
 
-# Printed by the authors (README of leoxiaobin/deep-high-resolution-net.pytorch; small: table 2 of Yu et al. 2021, whose
-# tool counts more than weights): variant -> number of keypoints of the skeleton -> figures, by input size (w, h).
+# Printed by the authors (README of leoxiaobin/deep-high-resolution-net.pytorch; small: table 2 of Yu et al. 2021):
+# variant -> number of keypoints of the skeleton -> figures, by input size (w, h).
 PUBLISHED: dict[str, dict[int, dict[str, Any]]] = {
     "hrnet_w32": {
         17: {

@@ -29,9 +29,7 @@ TWICE_MOMENTUM = 0.19  # 1 - 0.9 * 0.9: two steps of PyTorch's 0.1
 class LiteHRNet(PoseNetwork):
     """Pictures to heatmaps at stride 4.
 
-    channels: of the branch at stride 4; each coarser one has twice as many.
-    depths: how many modules the stages with two, three and four branches have.
-    block: "lite" (conditional channel weighting) or "naive" (ShuffleNet units).
+    channels, depths, block: of the trunk, see `Trunk`.
     """
 
     output_strides = (4,)
@@ -41,8 +39,35 @@ class LiteHRNet(PoseNetwork):
         self, *, num_keypoints: int, channels: int = 40, depths: Sequence[int] = (2, 4, 2), block: str = "lite"
     ) -> None:
         super().__init__()
-        _check_shape(channels, depths, block)
         self.output_channels = (num_keypoints,)
+        self.trunk = Trunk(channels=channels, depths=depths, block=block)
+        # The authors' naive configuration says 40 channels here, which cannot run; its branch has 30.
+        self.final = nn.Conv2d(channels, num_keypoints, 1)
+        start_weights(self)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Map (B, 3, H, W) RGB, normalised, to ((B, K, H/4, W/4),)."""
+        refined, _ = self.features(images)
+        return (self.final(refined[0]),)
+
+    def features(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the trunk's two pyramids."""
+        check_input_size(images, self.input_stride)
+        return self.trunk(images)
+
+
+class Trunk(nn.Module):
+    """Pictures to two pyramids of maps, each at strides 4, 8, 16, 32.
+
+    channels: of the branch at stride 4; each coarser one has twice as many.
+    depths: how many modules the stages with two, three and four branches have.
+    block: "lite" (conditional channel weighting) or "naive" (ShuffleNet units).
+    """
+
+    def __init__(self, *, channels: int, depths: Sequence[int], block: str) -> None:
+        super().__init__()
+        _check_shape(channels, depths, block)
+        self.channels = channels
         self.stem = Stem(STEM_CHANNELS)
         self.transitions, self.stages = nn.ModuleList(), nn.ModuleList()
         widths: tuple[int, ...] = (STEM_CHANNELS,)
@@ -51,21 +76,12 @@ class LiteHRNet(PoseNetwork):
             self.transitions.append(Transition(before, widths))
             self.stages.append(nn.Sequential(*(FusedModule(widths, BLOCKS[block]) for _ in range(depth))))
         self.head = IterativeHead(widths)
-        # The authors' naive configuration says 40 channels here, which cannot run; its branch has 30.
-        self.final = nn.Conv2d(channels, num_keypoints, 1)
-        _start_weights(self)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Map (B, 3, H, W) RGB, normalised, to ((B, K, H/4, W/4),)."""
-        refined, _ = self.features(images)
-        return (self.final(refined[0]),)
-
-    def features(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Return (maps refined from coarse to fine, the branches they came from), each at strides 4, 8, 16, 32.
+    def forward(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Return (maps refined from coarse to fine, the branches they came from).
 
         Channels for C = `channels`: refined C, C, 2C, 4C; branches C, 2C, 4C, 8C.
         """
-        check_input_size(images, self.input_stride)
         maps = [self.stem(images)]
         for transition, stage in zip(self.transitions, self.stages, strict=True):
             maps = stage(transition(maps))
@@ -266,7 +282,7 @@ def _path(widths: Sequence[int], start: int, end: int) -> nn.Module:
     return nn.Sequential(*steps) if steps else nn.Identity()
 
 
-def _start_weights(network: nn.Module) -> None:
+def start_weights(network: nn.Module) -> None:
     """Normal weights of the authors' 0.001, biases 0; their networks see no ImageNet."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
@@ -304,26 +320,26 @@ DEFAULT = FamilyDefault(
 )
 
 _MODULE = r"stage(\d)\.(\d+)\."
-_OUR_MODULE = r"stages.\1.\2."
+_OUR_MODULE = r"trunk.stages.\1.\2."
 # The authors' name of a convolution with its normalisation (conv, bn) -> ours (conv, norm).
 _CONV_NORMS = (
-    (r"stem\.conv1", "stem.reduce"),
-    (r"stem\.branch1\.0", "stem.plain.depthwise"),
-    (r"stem\.branch1\.1", "stem.plain.pointwise"),
-    (r"stem\.expand_conv", "stem.expand"),
-    (r"stem\.depthwise_conv", "stem.wide.depthwise"),
-    (r"stem\.linear_conv", "stem.wide.pointwise"),
+    (r"stem\.conv1", "trunk.stem.reduce"),
+    (r"stem\.branch1\.0", "trunk.stem.plain.depthwise"),
+    (r"stem\.branch1\.1", "trunk.stem.plain.pointwise"),
+    (r"stem\.expand_conv", "trunk.stem.expand"),
+    (r"stem\.depthwise_conv", "trunk.stem.wide.depthwise"),
+    (r"stem\.linear_conv", "trunk.stem.wide.pointwise"),
     (_MODULE + r"layers\.(\d)\.cross_resolution_weighting\.conv1", _OUR_MODULE + r"blocks.\3.cross_weights.reduce"),
     (_MODULE + r"layers\.(\d)\.cross_resolution_weighting\.conv2", _OUR_MODULE + r"blocks.\3.cross_weights.expand"),
     (_MODULE + r"layers\.(\d)\.depthwise_convs\.(\d)", _OUR_MODULE + r"blocks.\3.depthwise.\4"),
     (_MODULE + r"layers\.(\d)\.(\d)\.branch2\.0", _OUR_MODULE + r"blocks.\4.units.\3.0"),
     (_MODULE + r"layers\.(\d)\.(\d)\.branch2\.1", _OUR_MODULE + r"blocks.\4.units.\3.1.depthwise"),
     (_MODULE + r"layers\.(\d)\.(\d)\.branch2\.2", _OUR_MODULE + r"blocks.\4.units.\3.1.pointwise"),
-    (r"head_layer\.projects\.(\d)\.(depthwise|pointwise)_conv", r"head.projections.\1.\2"),
+    (r"head_layer\.projects\.(\d)\.(depthwise|pointwise)_conv", r"trunk.head.projections.\1.\2"),
 )
 # The same for numbered sequences: convolution 0 with normalisation 1, and 2 with 3 where it is separable.
 _SEPARABLES = (
-    (r"transition(\d)\.(\d)(?:\.0)?", r"transitions.\1.branches.\2"),
+    (r"transition(\d)\.(\d)(?:\.0)?", r"trunk.transitions.\1.branches.\2"),
     (_MODULE + r"fuse_layers\.(\d)\.(\d)\.(\d)", _OUR_MODULE + r"inflows.\3.paths.\4.\5"),
 )
 _PARTS = {"0": "depthwise.conv", "1": "depthwise.norm", "2": "pointwise.conv", "3": "pointwise.norm"}
