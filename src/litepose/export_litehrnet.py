@@ -68,10 +68,11 @@ class FixedLiteHRNet(nn.Module):
         super().__init__()
         fused = fuse_batchnorm(network)
         assert isinstance(fused, LiteHRNet)
-        self.stem = _PlacedStem(fused.stem)
+        trunk = fused.trunk
+        self.stem = _PlacedStem(trunk.stem)
         self.transitions, self.stages = nn.ModuleList(), nn.ModuleList()
         places = [self.stem.places]
-        pairs: Any = zip(fused.transitions, fused.stages, strict=True)
+        pairs: Any = zip(trunk.transitions, trunk.stages, strict=True)
         for transition, modules in pairs:
             self.transitions.append(placed := _PlacedTransition(transition, places))
             places = placed.places
@@ -81,7 +82,7 @@ class FixedLiteHRNet(nn.Module):
                 stage.append(one := _PlacedModule(module, places, shapes))
                 places = one.places
         last = Places.in_order(fused.final.in_channels)
-        projections: Any = fused.head.projections
+        projections: Any = trunk.head.projections
         self.head = nn.ModuleList(
             _separable(projection, into, out)
             for projection, into, out in zip(projections, places[::-1], [*places[-2::-1], last], strict=True)
