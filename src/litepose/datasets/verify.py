@@ -247,10 +247,10 @@ def _verify_mpii(records: list[Any], name: str, folder: Path) -> VerifyReport:
     labelled = []
     for number, one in people.items():
         where = f"record number {number} of {one['image']}"
-        joints = _joints(one)
-        labelled.append(0 if joints is None else int(np.count_nonzero(joints[:, 2] > 0)))
+        keypoints = _mpii_keypoints(one)
+        labelled.append(0 if keypoints is None else int(np.count_nonzero(keypoints[:, 2] > 0)))
         findings += _place_findings(one, where, has_keypoints=labelled[-1] > 0)
-        findings += _joint_findings(joints, sizes.get(one["image"]), where) if annotated else ()
+        findings += _mpii_keypoint_findings(keypoints, sizes.get(one["image"]), where) if annotated else ()
     counts = {
         "pictures": len(images),
         "people": len(people),
@@ -260,7 +260,7 @@ def _verify_mpii(records: list[Any], name: str, folder: Path) -> VerifyReport:
     return VerifyReport(name, counts, tuple(findings))
 
 
-def _joints(record: dict[str, Any]) -> np.ndarray | None:
+def _mpii_keypoints(record: dict[str, Any]) -> np.ndarray | None:
     """Return (16, 3) float64 x, y (0-based px), mark, or None where the record holds something else."""
     points, marks = _numbers(record.get("joints", "")), _numbers(record.get("joints_vis", ""))
     count = MPII16.num_keypoints
@@ -269,12 +269,14 @@ def _joints(record: dict[str, Any]) -> np.ndarray | None:
     return np.column_stack([points - 1, marks])
 
 
-def _joint_findings(joints: np.ndarray | None, size: tuple[int, int] | None, where: str) -> Iterator[Finding]:
-    if joints is None:
+def _mpii_keypoint_findings(
+    keypoints: np.ndarray | None, size: tuple[int, int] | None, where: str
+) -> Iterator[Finding]:
+    if keypoints is None:
         yield Finding("not 16 joints with 16 marks", True, where)
         return
-    labelled = joints[joints[:, 2] > 0]
-    if not np.isfinite(joints).all():
+    labelled = keypoints[keypoints[:, 2] > 0]
+    if not np.isfinite(keypoints).all():
         yield Finding("keypoints with NaN or infinity", True, where)
     elif not len(labelled):
         yield Finding("person without keypoints", False, where)
