@@ -250,7 +250,7 @@ def _verify_mpii(records: list[Any], name: str, folder: Path) -> VerifyReport:
         keypoints = _mpii_keypoints(one)
         labelled.append(0 if keypoints is None else int(np.count_nonzero(keypoints[:, 2] > 0)))
         findings += _place_findings(one, where, has_keypoints=labelled[-1] > 0)
-        findings += _mpii_findings(keypoints, sizes.get(one["image"]), where) if annotated else ()
+        findings += _mpii_keypoint_findings(keypoints, sizes.get(one["image"]), where) if annotated else ()
     counts = {
         "pictures": len(images),
         "people": len(people),
@@ -269,7 +269,9 @@ def _mpii_keypoints(record: dict[str, Any]) -> np.ndarray | None:
     return np.column_stack([points - 1, marks])
 
 
-def _mpii_findings(keypoints: np.ndarray | None, size: tuple[int, int] | None, where: str) -> Iterator[Finding]:
+def _mpii_keypoint_findings(
+    keypoints: np.ndarray | None, size: tuple[int, int] | None, where: str
+) -> Iterator[Finding]:
     if keypoints is None:
         yield Finding("not 16 joints with 16 marks", True, where)
         return
