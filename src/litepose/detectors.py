@@ -57,7 +57,11 @@ class PoseDetector:
         self.find, self.min_score, self.margin = find, min_score, margin
 
     def __call__(self, picture: np.ndarray) -> np.ndarray:
-        """See Detector. Scores are the people's, at most 1."""
+        """See Detector. A box has the score of its person's best keypoint, at most 1.
+
+        The person's own score sinks with every keypoint out of sight; by it AP of lpn_50 on litepose val-129 is .096
+        instead of .103, and people cut off by the picture's border are lost.
+        """
         poses = self.find(picture)
         poses = poses[poses.scores >= self.min_score]
         boxes = poses.keypoint_boxes
@@ -65,7 +69,7 @@ class PoseDetector:
         # A side is taken for at least a quarter of the other: keypoints in a row still make a box.
         reach = np.float32(self.margin) * np.maximum(extent, extent.max(axis=1, keepdims=True) / 4)
         boxes = boxes + np.concatenate([-reach, reach], axis=1)
-        scores = np.minimum(poses.scores, 1)
+        scores = np.minimum(poses.keypoint_scores.max(axis=1, initial=0), 1)
         return np.column_stack([boxes, scores])[extent.max(axis=1, initial=0) > 0].astype(np.float32)
 
 
