@@ -35,7 +35,7 @@ def test_the_reference_style_computes_the_same_by_other_steps(topdown, block):
     images = torch.randn(2, 3, 64, 96, dtype=torch.float64)
     reference = topdown.reference_style(network)
     calls = []
-    reference.stages[0][0].inflows[1].paths[0].register_forward_hook(lambda *_: calls.append(1))
+    reference.trunk.stages[0][0].inflows[1].paths[0].register_forward_hook(lambda *_: calls.append(1))
     with torch.no_grad():
         (wanted,), (found,) = network(images), reference(images)
     assert len(calls) == 2  # twice, as the authors do
