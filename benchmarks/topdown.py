@@ -68,7 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"ONNX Runtime {onnxruntime.__version__}, one thread, {asked.size}, {asked.rounds} rounds, CPU time first;")
     print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")
     print(
-        "network        batch  form             CPU ms  faster by (quartiles)    wall ms  faster by (quartiles)   error"
+        "network                    batch  form             CPU ms  faster by (quartiles)    "
+        "wall ms  faster by (quartiles)   error"
     )
     steps = []
     with tempfile.TemporaryDirectory() as folder:
@@ -78,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for batch in asked.batches:
                 compare_forms(network, spec, files, batch, size, asked.rounds, Path(folder))
             steps.append(time_steps(name, files["exported"], asked.people, asked.rounds))
-    print("\nCPU ms a person  crop   network   decode   decode's share of the network's time (quartiles)")
+    print("\nCPU ms a person               crop   network   decode   decode's share of the network's time (quartiles)")
     print("\n".join(steps))
 
 
@@ -145,7 +146,7 @@ def compare_forms(
             f"{statistics.median(mine):7.2f}  {faster(theirs, mine):23s}"
             for theirs, mine in zip(times[base], clocks, strict=True)
         ]
-        print(f"{spec.model:14s} {batch:5d}  {form:15s} {columns[0]}  {columns[1]}  {error:.0e}")
+        print(f"{spec.model:26s} {batch:5d}  {form:15s} {columns[0]}  {columns[1]}  {error:.0e}")
 
 
 def take_turns(calls: dict[str, Callable], rounds: int) -> dict[str, Times]:
@@ -186,7 +187,7 @@ def time_steps(name: str, file: Path, people: int, rounds: int) -> str:
     shares = [100 * a / b for a, b in zip(times["decode"], times["network"], strict=True)]
     low, middle, high = statistics.quantiles(shares, n=4)
     crop, network, decode = (statistics.median(times[step]) for step in ("crop", "network", "decode"))
-    return f"{name:14s} {crop:7.3f}  {network:8.2f}  {decode:7.3f}   {middle:.1f} %  ({low:.1f} .. {high:.1f} %)"
+    return f"{name:26s} {crop:7.3f}  {network:8.2f}  {decode:7.3f}   {middle:.1f} %  ({low:.1f} .. {high:.1f} %)"
 
 
 def random_boxes(count: int, rng: np.random.Generator) -> np.ndarray:

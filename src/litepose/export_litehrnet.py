@@ -1,4 +1,4 @@
-"""Lite-HRNet for engines: the same function of one input size, without a split, a concatenation or a shuffle of maps.
+"""Lite-HRNet for engines: the same function of one input size, without splitting, shuffling or joining halves of maps.
 
 A block of Lite-HRNet changes one half of the channels, passes the other and shuffles both. Engines spend more time on
 that than on the arithmetic (ONNX Runtime reorders memory around every split). Here a channel stays where it is: only
