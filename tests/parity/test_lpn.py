@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from litepose import checkpoints
-from litepose.counting import count
 from litepose.models.layers import PoseNetwork, fuse_batchnorm
 from litepose.skeleton import COCO17, MPII16
-from parity.fill import fill_input, fill_state
 from parity.fixtures import cases, load_case
+from parity.networks import check_counts, difference, filled
 
 PLAIN = 1e-4  # relative to max|y|: the plainly filled state lets activations grow to 1e11
 DAMPED = 1e-5  # relative to max|y|: float32 through some hundred layers
@@ -28,11 +26,6 @@ def one_thread():
     torch.set_num_threads(1)
 
 
-def filled(about: dict[str, Any], *, damped: bool = False) -> dict[str, Tensor]:
-    state = {name: torch.from_numpy(array) for name, array in fill_state(about["layout"]).items()}
-    return {name: 0.5 * one if damped and one.ndim >= 2 else one for name, one in state.items()}
-
-
 def imported(tmp_path, case: str, state: dict[str, Tensor], **settings: Any) -> PoseNetwork:
     attention = ATTENTIONS.get(case.rsplit("-", 1)[1], "gc")
     skeleton = {17: COCO17, 16: MPII16}[len(next(t for name, t in state.items() if name.endswith("layer.bias")))]
@@ -43,22 +36,12 @@ def imported(tmp_path, case: str, state: dict[str, Tensor], **settings: Any) -> 
     return network
 
 
-def difference(network: nn.Module, about: dict[str, Any], wanted: np.ndarray) -> float:
-    with torch.no_grad():
-        (found,) = network(torch.from_numpy(fill_input(about["input_name"], tuple(about["input_shape"]))))
-    assert found.shape == wanted.shape
-    return float(np.abs(found.numpy() - wanted).max() / np.abs(wanted).max())
-
-
 @pytest.mark.parametrize("case", cases(TOPIC))
 def test_lpn_equals_the_authors(case, tmp_path):
     about, arrays = load_case(TOPIC, case)
     network = imported(tmp_path, case, filled(about))
     assert difference(network, about, arrays["output_0"]) < PLAIN
-    for shape, macs in about["macs"].items():
-        _, height, width = (int(side) for side in shape.split("x"))
-        counts = count(network, (width, height))
-        assert (counts.params, counts.macs) == (about["params"], macs)
+    check_counts(network, about)
 
 
 @pytest.mark.parametrize("case", cases(TOPIC))
