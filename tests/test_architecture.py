@@ -96,7 +96,18 @@ TORCH = [
     "training*",
 ]
 NUMPY_AGAIN = ["training.recipe", "training"]
-HEAVY = ("torch", "scipy", "matplotlib", "tensorboard", "faster_coco_eval", "pycocotools", "onnx", "safetensors", "PIL")
+HEAVY = (
+    "torch",
+    "scipy",
+    "matplotlib",
+    "tensorboard",
+    "hotcoco",
+    "jinja2",
+    "pycocotools",
+    "onnx",
+    "safetensors",
+    "PIL",
+)
 
 
 def name_of(path: Path) -> str:

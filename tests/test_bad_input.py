@@ -453,7 +453,7 @@ PARTLY = {
 
 @pytest.mark.parametrize("name", PARTLY)
 def test_doubtful_annotations_warn_by_name_and_the_rest_is_scored(name, desk, tmp_path, monkeypatch, capsys):
-    pytest.importorskip("faster_coco_eval")
+    pytest.importorskip("hotcoco")
     change, word, people = PARTLY[name]
     content = good_truth()
     change(content)

@@ -11,7 +11,7 @@ from dot_model import K, lay_out, paint, write_crop_model, write_dot_model
 from litepose import cli
 from litepose.skeleton import COCO17
 
-pytest.importorskip("faster_coco_eval")
+pytest.importorskip("hotcoco")
 
 SIZE = (512, 512)
 

@@ -12,7 +12,7 @@ from litepose.metrics.truth import truth_from_samples
 from litepose.poses import Poses, Sample
 from litepose.skeleton import COCO17, Skeleton
 
-pytest.importorskip("faster_coco_eval")
+pytest.importorskip("hotcoco")
 
 
 class Pictures:
@@ -102,7 +102,7 @@ def test_nothing_readable_is_an_error():
 
 
 def test_a_missing_package_is_named_before_the_first_picture_is_looked_at(monkeypatch):
-    monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
+    monkeypatch.setitem(sys.modules, "hotcoco", None)
     looked_at = []
     with pytest.raises(MissingPackageError, match=r"litepose\[eval\]"):
         evaluate(looked_at.append, Pictures())

@@ -13,7 +13,7 @@ from litepose.poses import Sample
 from litepose.skeleton import COCO17
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("faster_coco_eval")
+pytest.importorskip("hotcoco")
 
 from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402

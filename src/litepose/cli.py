@@ -22,7 +22,7 @@ from litepose.errors import LiteposeError, MissingPackageError
 
 # Optional packages -> the extra that brings them.
 EXTRAS = {
-    "faster_coco_eval": "eval",
+    **dict.fromkeys(("hotcoco", "matplotlib", "jinja2"), "eval"),
     **dict.fromkeys(("torch", "safetensors", "onnx", "onnxscript", "tensorboard"), "train"),
 }
 HIDDEN = {"options"}  # shared pieces of commands, no verb

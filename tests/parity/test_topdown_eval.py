@@ -23,7 +23,7 @@ from litepose.predictor import Frame, Predictor
 from litepose.skeleton import COCO17
 from parity.fixtures import file_of, load_case
 
-pytest.importorskip("faster_coco_eval")
+pytest.importorskip("hotcoco")
 
 STATS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
 SIZE = (192, 256)

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from litepose.errors import AnnotationError, SkeletonError
-from litepose.metrics import coco, pck, pckh
+from litepose.metrics import coco, matching, pck, pckh
 from litepose.metrics.truth import Truth
 from litepose.poses import Poses, Sample
 from litepose.skeleton import MPII16, Skeleton
@@ -57,7 +57,7 @@ class CocoScores:
             "protocol": coco.PROTOCOL,
             "stats": {**self.coco.to_json(), **({} if self.pck is None else {"PCK": self.pck.mean})},
             "pck": None if self.pck is None else self.pck.to_json(),
-            "settings": {"max_people": coco.MAX_PEOPLE},
+            "settings": {"max_people": matching.MAX_PEOPLE},
         }
 
 
@@ -67,11 +67,11 @@ class CocoProtocol:
     truth: of the annotation file, with its crowds and people without keypoints one by one; None = the samples' own,
         where ignored regions stand for them.
     boxes: what the predictor gets beside the picture, of a top-down model the people's boxes; None = nothing.
-    Raises MissingPackageError without faster-coco-eval.
+    Raises MissingPackageError without hotcoco.
     """
 
     def __init__(self, *, truth: Truth | None = None, boxes: Callable[[Sample], np.ndarray] | None = None) -> None:
-        coco.check_installed()
+        matching.check_installed()
         self.truth, self.boxes = truth, boxes
 
     def find(self, predict: Predict, sample: Sample) -> Poses:

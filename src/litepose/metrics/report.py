@@ -70,7 +70,7 @@ def evaluate(
     limit: look at the first pictures only.
     progress: called with (pictures done, pictures in all).
     settings: goes into the report.
-    Raises AnnotationError where not a single picture can be read, MissingPackageError without faster-coco-eval.
+    Raises AnnotationError where not a single picture can be read, MissingPackageError without hotcoco.
     """
     protocol = CocoProtocol() if protocol is None else protocol
     total = len(dataset) if limit is None else min(limit, len(dataset))

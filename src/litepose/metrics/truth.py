@@ -7,6 +7,7 @@ neither right nor wrong (cocodataset/cocoapi, PythonAPI/pycocotools/cocoeval.py)
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,8 @@ class PictureTruth:
     """The annotated people of one picture.
 
     keypoints: (N, K, 3) float64 x, y, visible (0, 1, 2 as in COCO); boxes: (N, 4) float64 x, y, width, height;
-    areas: (N,) float64 px^2; crowd: (N,) bool. A crowd, or a person with no labelled keypoint, is ignored.
+    areas: (N,) float64 px^2; crowd: (N,) bool. A crowd, or a person with no labelled keypoint, is ignored, and so is who
+    is not among `chosen`, (N,) bool; None = everybody is.
     """
 
     id: int | str
@@ -35,6 +37,7 @@ class PictureTruth:
     boxes_xywh: np.ndarray
     areas: np.ndarray
     crowd: np.ndarray
+    chosen: np.ndarray | None = None
 
     @property
     def labelled(self) -> np.ndarray:
@@ -44,7 +47,13 @@ class PictureTruth:
     @property
     def scored(self) -> np.ndarray:
         """Which people count: (N,) bool."""
-        return self.labelled.any(axis=1) & ~self.crowd
+        return self.counted & ~self.crowd
+
+    @property
+    def counted(self) -> np.ndarray:
+        """Who is chosen and has a labelled keypoint, crowds included: (N,) bool."""
+        labelled = self.labelled.any(axis=1)
+        return labelled if self.chosen is None else labelled & self.chosen
 
 
 @dataclass(frozen=True)
@@ -64,18 +73,29 @@ class Truth:
 
 
 def read_truth(path: str | Path, skeleton: Skeleton) -> Truth:
-    """Read a COCO keypoint file; its keypoints are matched to `skeleton` by name. Raises AnnotationError."""
+    """Read a COCO keypoint file, see `truth_from_coco`. Raises AnnotationError."""
+    return truth_from_coco(read_json(path), skeleton, source=str(path))
+
+
+def read_json(path: str | Path) -> Any:
+    """Return what is in an annotation file. Raises AnnotationError."""
     try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_bytes())
     except OSError as error:
         raise AnnotationError(f"Annotation file {path} cannot be read: {error.strerror}. Check the path.") from error
     except ValueError as error:
         raise AnnotationError(f"Annotation file {path} is no JSON: {error}. Give a COCO keypoint file.") from error
-    return truth_from_coco(data, skeleton, source=str(path))
 
 
-def truth_from_coco(data: Mapping[str, Any], skeleton: Skeleton, *, source: str = "annotations") -> Truth:
-    """Return the truth that a COCO keypoint mapping holds. `source` names it in errors. Raises AnnotationError."""
+def truth_from_coco(
+    data: Mapping[str, Any], skeleton: Skeleton, *, source: str = "annotations", box_areas: bool = False
+) -> Truth:
+    """Return the truth that a COCO keypoint mapping holds, its keypoints matched to `skeleton` by name.
+
+    Who has `num_keypoints` 0 is not chosen, as in cocoapi. source: names the mapping in errors.
+    box_areas: everybody's area is 0.53 w h of the box, as CrowdPose's evaluator has it, whatever the mapping says; else
+        only where it says nothing, with a warning. Raises AnnotationError.
+    """
     if not isinstance(data, Mapping) or not all(isinstance(data.get(key), list) for key in ("images", "annotations")):
         raise AnnotationError(f'{source} has no lists "images" and "annotations". Give a COCO keypoint file.')
     positions = _positions(data, skeleton, source)
@@ -86,12 +106,14 @@ def truth_from_coco(data: Mapping[str, Any], skeleton: Skeleton, *, source: str 
         for record in data["annotations"]:
             if "keypoints" in record and record["image_id"] in people:
                 people[record["image_id"]].append(record)
-        pictures = tuple(_picture(key, records, positions) for key, records in people.items())
+        pictures = tuple(_picture(key, records, positions, box_areas) for key, records in people.items())
     except (KeyError, TypeError, ValueError) as error:
         raise AnnotationError(
             f"{source} cannot be scored against: {error!r}. Each image needs an id; each annotation an "
             f"image_id, and {len(_names(data) or positions)} keypoints as x, y, visible."
         ) from error
+    if not box_areas:
+        _warn_of_made_areas(people, source)
     return Truth(skeleton, pictures)
 
 
@@ -120,7 +142,23 @@ def truth_of(sample: Sample) -> PictureTruth:
     )
 
 
-def _picture(key: int | str, records: list[Mapping[str, Any]], positions: np.ndarray) -> PictureTruth:
+def _warn_of_made_areas(people: Mapping[Any, list[Mapping[str, Any]]], source: str) -> None:
+    lacking = [one for records in people.values() for one in records if not _has_area(one)]
+    if lacking:
+        total = sum(len(records) for records in people.values())
+        warnings.warn(
+            f"{source}: {len(lacking)} of {total} people have no area (the first is annotation "
+            f"{lacking[0].get('id')}); {AREA_OF_BOX} x width x height of the box stands for it, as in CrowdPose.",
+            stacklevel=4,
+        )
+
+
+def _has_area(record: Mapping[str, Any]) -> bool:
+    area = record.get("area")
+    return area is not None and bool(np.isfinite(area) and area >= 0)
+
+
+def _picture(key: int | str, records: list[Mapping[str, Any]], positions: np.ndarray, box_areas: bool) -> PictureTruth:
     known = positions >= 0
     keypoints = np.zeros((len(records), len(positions), 3))
     for n, record in enumerate(records):
@@ -130,10 +168,13 @@ def _picture(key: int | str, records: list[Mapping[str, Any]], positions: np.nda
     keypoints = np.where(labelled[..., None], keypoints, 0)
     tight = xyxy_to_xywh(boxes_of_keypoints(keypoints[..., :2], labelled)).astype(np.float64)
     boxes = np.array([_box(record, tight[n]) for n, record in enumerate(records)], dtype=np.float64).reshape(-1, 4)
-    areas = np.array([float(record.get("area") or np.nan) for record in records], dtype=np.float64)
-    areas = np.where(np.isfinite(areas) & (areas > 0), areas, AREA_OF_BOX * boxes[:, 2] * boxes[:, 3])
+    areas = AREA_OF_BOX * boxes[:, 2] * boxes[:, 3]
+    if not box_areas:
+        stated = [float(one["area"]) if _has_area(one) else np.nan for one in records]
+        areas = np.where(np.isnan(stated), areas, stated)
     crowd = np.array([bool(record.get("iscrowd", 0)) for record in records], dtype=bool)
-    return PictureTruth(key, keypoints, boxes, areas, crowd)
+    chosen = np.array([record.get("num_keypoints") != 0 for record in records], dtype=bool)
+    return PictureTruth(key, keypoints, boxes, areas, crowd, chosen)
 
 
 def _box(record: Mapping[str, Any], tight: np.ndarray) -> np.ndarray:
