@@ -53,6 +53,7 @@ TABLE = {
     "picture_header": VALUES,
     "images": [*FORMATS, "picture_header"],
     "drawing": FORMATS,
+    "page": ["geometry", "files"],
     "tracking": FORMATS,
     "smoothing": FORMATS,
     "detectors": [*FORMATS, "runtimes*"],
@@ -96,7 +97,18 @@ TORCH = [
     "training*",
 ]
 NUMPY_AGAIN = ["training.recipe", "training"]
-HEAVY = ("torch", "scipy", "matplotlib", "tensorboard", "faster_coco_eval", "pycocotools", "onnx", "safetensors", "PIL")
+HEAVY = (
+    "torch",
+    "scipy",
+    "matplotlib",
+    "tensorboard",
+    "faster_coco_eval",
+    "pycocotools",
+    "onnx",
+    "safetensors",
+    "PIL",
+    "jinja2",
+)
 
 
 def name_of(path: Path) -> str:
