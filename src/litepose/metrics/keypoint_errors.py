@@ -50,9 +50,9 @@ class PictureErrors:
 
 @dataclass(frozen=True)
 class KeypointCounts:
-    """How often each keypoint was what, among the labelled ones of everybody who counts; the fields add up to `labelled`.
+    """How often a keypoint was what, among the labelled ones of everybody who counts.
 
-    person_missed: of people whom nobody found.
+    person_missed: of people whom nobody found. The fields after `labelled` add up to it.
     """
 
     labelled: int

@@ -74,11 +74,12 @@ def evaluate_pck(
     right, labelled = np.zeros(skeleton.num_keypoints), np.zeros(skeleton.num_keypoints)
     num_people = num_skipped = 0
     for picture in truth.pictures:
-        counted, lengths = _diagonals(picture, skeleton)
+        counted, lengths = diagonals(picture, skeleton)
         num_people += int(counted.sum())
         num_skipped += int(picture.scored.sum() - counted.sum())
         poses = poses_by_image.get(picture.id, Poses.empty(skeleton))  # type: ignore[arg-type]
-        distances = _distances_to_best(picture, poses)[counted]  # (N, K)
+        places = best_places(picture, poses)[counted]  # (N, K, 2)
+        distances = np.linalg.norm(places - picture.keypoints[counted, :, :2], axis=-1)  # NaN is never within
         right += (picture.labelled[counted] & (distances <= threshold * lengths[counted, None])).sum(axis=0)
         labelled += picture.labelled[counted].sum(axis=0)
     shares = np.divide(right, labelled, out=np.full_like(right, -1.0), where=labelled > 0)
@@ -87,17 +88,17 @@ def evaluate_pck(
     return PckStats(mean, per_keypoint, threshold, num_people, num_skipped)
 
 
-def _diagonals(picture: PictureTruth, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:
+def diagonals(picture: PictureTruth, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:
     """Return which people have a diagonal (N,) bool, and its length (N,) px."""
     a, b = (skeleton.index(keypoint) for keypoint in DIAGONAL)
     lengths = np.linalg.norm(picture.keypoints[:, a, :2] - picture.keypoints[:, b, :2], axis=-1)
     return picture.scored & picture.labelled[:, a] & picture.labelled[:, b] & (lengths > 0), lengths
 
 
-def _distances_to_best(picture: PictureTruth, poses: Poses) -> np.ndarray:
-    """Return each true keypoint's distance to that of the best-OKS person, inf where not found: (N, K) px."""
+def best_places(picture: PictureTruth, poses: Poses) -> np.ndarray:
+    """Return for each true person the keypoints of the found one of the best OKS: (N, K, 2) px, NaN = not found."""
     if not len(poses):
-        return np.full(picture.labelled.shape, np.inf)
+        return np.full((*picture.labelled.shape, 2), np.nan)
     alike = oks(
         poses.keypoints,
         picture.keypoints[..., :2],
@@ -106,5 +107,4 @@ def _distances_to_best(picture: PictureTruth, poses: Poses) -> np.ndarray:
         counted=picture.labelled,
     )
     best = alike.argmax(axis=0)  # (M found, N true) -> (N,)
-    distances = np.linalg.norm(poses.keypoints[best] - picture.keypoints[..., :2], axis=-1)
-    return np.where(poses.found[best], distances, np.inf)
+    return np.where(poses.found[best][..., None], poses.keypoints[best], np.nan)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from litepose.metrics.keypoint_errors import INVERSION, SWAP, PictureErrors
+from litepose.metrics.keypoint_errors import INVERSION, MISS, SWAP, PictureErrors
 
 EACH = 3  # pictures of a cause
 
@@ -17,7 +17,7 @@ class WorstPicture:
     """One of the worst: why it is here, its rank's value, and the counts of what is wrong in it.
 
     lost: summed over the true people 1 - OKS of who was found on them, plus 1 for each of the false people (of score
-    from the best threshold on).
+    from the best threshold on). num_inverted, num_swapped, num_far: keypoints that are an inversion, a swap, a miss.
     """
 
     id: int | str
@@ -29,6 +29,7 @@ class WorstPicture:
     num_false: int
     num_inverted: int
     num_swapped: int
+    num_far: int
 
 
 # Each cause and what its pictures are ranked by, greatest first.
@@ -82,4 +83,5 @@ def _described(errors: PictureErrors, cause: str, value: float, threshold: float
         num_false=int(surely_false(errors, threshold).sum()),
         num_inverted=int((errors.kinds == INVERSION).sum()),
         num_swapped=int((errors.kinds == SWAP).sum()),
+        num_far=int((errors.kinds == MISS).sum()),
     )
