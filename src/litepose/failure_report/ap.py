@@ -124,6 +124,6 @@ def _shown(
     for one in diagnosis.worst:
         image = image_of(one.id)
         if image is not None:
-            pair = pictures.draw_errors(by_id[one.id], image, threshold=threshold)
+            pair = pictures.draw_errors(by_id[one.id].above(threshold), image)
             shown.append(Shown(one.id, words.worst_title(one), words.worst_text(one), pair))
     return shown

@@ -62,8 +62,11 @@ def precision_chart(curves: Curves) -> Markup:
         ("mean of 0.50 to 0.95", curves.precision_mean, LINES[2]),
     ):
         if values:
-            axes.plot(RECALLS, values, label=name, markevery=20, markersize=5, **style)
-    _share_axes(axes, "recall", "precision")
+            axes.plot(RECALLS, values, label=name, **{**style, "marker": ""})
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("recall")
+    axes.set_ylabel("precision")
     axes.legend(frameon=False)
     return svg(figure, label="Precision over recall at OKS 0.50, at 0.75 and in the mean")
 
@@ -98,9 +101,12 @@ def score_chart(curves: Curves) -> Markup:
 
 def surplus_chart(curves: Curves) -> Markup:
     """Draw in how many pictures how many people too many or too few were found."""
+    from matplotlib.ticker import MaxNLocator
+
     figure, axes = _figure()
     axes.bar(list(curves.surplus), list(curves.surplus.values()), width=0.9, **BARS[0])
     axes.axvline(0, color="#000000", linestyle="--", linewidth=1)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("people found minus people there")
     axes.set_ylabel("pictures")
     return svg(figure, label="Histogram of people found minus people there")
@@ -130,10 +136,3 @@ def _figure(*, height: float = HEIGHT) -> tuple[Figure, Axes]:
     axes.grid(axis="both", color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)
     return figure, axes
-
-
-def _share_axes(axes: Axes, x: str, y: str) -> None:
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1)
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)

@@ -15,7 +15,6 @@ from litepose.drawing import RIM_COLOUR, draw
 from litepose.geometry import Warp, size_of
 from litepose.metrics.keypoint_errors import INVERSION, MISS, SWAP, PictureErrors
 from litepose.metrics.pairing import boxes_of
-from litepose.metrics.worst import surely_false
 from litepose.page import picture_uri
 from litepose.poses import Poses
 from litepose.skeleton import Skeleton
@@ -51,16 +50,15 @@ class Marks:
     crosses: np.ndarray
 
 
-def draw_errors(errors: PictureErrors, image: np.ndarray, *, threshold: float) -> Pair:
-    """Draw one picture. threshold: the score from which people who are on nobody are shown."""
+def draw_errors(errors: PictureErrors, image: np.ndarray) -> Pair:
+    """Draw one picture with everybody in `errors`."""
     people, kinds = errors.people, errors.kinds
-    shown = ~people.false | surely_false(errors, threshold)
     true_boxes, found_boxes = boxes_of(people.truth), people.poses.keypoint_boxes
-    false_boxes = found_boxes[surely_false(errors, threshold)]
+    false_boxes = found_boxes[people.false]
     points, nothing = people.poses.keypoints, np.zeros((0, 2))
     truth = Marks(true_poses(people.truth.keypoints, people.poses.skeleton, ~people.truth.crowd),
                   true_boxes[people.missed], nothing, nothing, nothing)  # fmt: skip
-    found = Marks(people.poses[shown], false_boxes, points[kinds == INVERSION], points[kinds == SWAP],
+    found = Marks(people.poses, false_boxes, points[kinds == INVERSION], points[kinds == SWAP],
                   points[kinds == MISS])  # fmt: skip
     wrong = ((kinds >= INVERSION).any(axis=1)) & people.paired
     region = np.concatenate(

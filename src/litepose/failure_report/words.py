@@ -60,17 +60,17 @@ def worst_title(worst: WorstPicture) -> str:
 
 def worst_text(worst: WorstPicture) -> str:
     """Return what is wrong in the picture."""
-    parts = [f"{worst.num_missed} of {counted(worst.num_people, 'person', 'people')} missed"]
-    if worst.num_false:
-        parts.append(f"{worst.num_false} false")
-    wrong = [
-        f"{count} {name}"
-        for count, name in ((worst.num_inverted, "inverted"), (worst.num_swapped, "swapped"), (worst.num_far, "missed"))
-        if count
-    ]
-    if wrong:
-        parts.append(f"keypoints {', '.join(wrong)}")
-    return "; ".join(parts) + "."
+    people = [f"{worst.num_missed} of {counted(worst.num_people, 'person', 'people')} missed"] * bool(worst.num_missed)
+    people += [f"{counted(worst.num_false, 'person', 'people')} found on nobody"] * bool(worst.num_false)
+    kinds = (
+        (worst.num_inverted, "left and right confused"),
+        (worst.num_swapped, "on somebody else"),
+        (worst.num_far, "far off"),
+    )
+    keypoints = [f"{count} {name}" for count, name in kinds if count]
+    parts = [", ".join(people), "keypoints: " + ", ".join(keypoints) if keypoints else ""]
+    text = "; ".join(filter(None, parts)) + "."
+    return text[0].upper() + text[1:]
 
 
 def worst_person_text(worst: WorstPerson) -> str:
@@ -123,8 +123,8 @@ def _slices(slices: tuple[Slice, ...]) -> str:
         return ""
     worst, best = min(known, key=lambda one: one.AP), max(known, key=lambda one: one.AP)
     return (
-        f"Hardest are people with {worst.kind}: {worst.name} (AP {worst.AP:.3f} where everybody has "
-        f"{slices[0].AP:.3f}, false people left out); easiest {best.kind}: {best.name} ({best.AP:.3f})."
+        f'Of the kinds of people the hardest is "{worst.kind}: {worst.name}" (AP {worst.AP:.3f}; everybody '
+        f'{slices[0].AP:.3f}, false people left out), the easiest "{best.kind}: {best.name}" ({best.AP:.3f}).'
     )
 
 
@@ -134,6 +134,6 @@ def _pck_slices(slices: tuple[PckSlice, ...], measure: str) -> str:
         return ""
     worst, best = min(known, key=lambda one: one.pck), max(known, key=lambda one: one.pck)
     return (
-        f"Hardest are people with {worst.kind}: {worst.name} ({measure} {worst.pck:.3f}); "
-        f"easiest {best.kind}: {best.name} ({best.pck:.3f})."
+        f'Of the kinds of people the hardest is "{worst.kind}: {worst.name}" ({measure} {worst.pck:.3f}), '
+        f'the easiest "{best.kind}: {best.name}" ({best.pck:.3f}).'
     )

@@ -18,7 +18,7 @@ from litepose.metrics.keypoint_errors import KeypointCounts, PictureErrors, coun
 from litepose.metrics.matching import EVERYBODY, Found, coco_tables, match
 from litepose.metrics.slices import Slice, slices
 from litepose.metrics.truth import Truth
-from litepose.metrics.worst import WorstPicture, surely_false, worst_pictures
+from litepose.metrics.worst import WorstPicture, worst_pictures
 from litepose.skeleton import Skeleton
 
 SIDES = ("left_", "right_")
@@ -120,7 +120,7 @@ def _people(errors: tuple[PictureErrors, ...], threshold: float) -> PeopleCounts
         paired=sum(int(one.paired.sum()) for one in people),
         missed=sum(int(one.missed.sum()) for one in people),
         false=sum(int(one.false.sum()) for one in people),
-        false_above=sum(int(surely_false(one, threshold).sum()) for one in errors),
+        false_above=sum(int(one.above(threshold).people.false.sum()) for one in errors),
         ignored=sum(int(one.ignored.sum()) for one in people),
     )
 

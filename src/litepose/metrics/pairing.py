@@ -57,6 +57,12 @@ class PairedPicture:
         """The greatest OKS that anybody found has with each true person: (M,) float64, 0 where nobody was found."""
         return self.similarity.max(axis=0, initial=0.0)
 
+    def of(self, chosen: np.ndarray) -> PairedPicture:
+        """Return the same picture with some of the people found, (N,) bool, each on whom he is."""
+        return PairedPicture(
+            self.truth, self.poses[chosen], self.rows[chosen], self.similarity[chosen], self.partner[chosen]
+        )
+
 
 def pair_people(truth: Truth, found: Found, *, threshold: float) -> tuple[PairedPicture, ...]:
     """Return who is on whom in each picture, in the order of their ids.
