@@ -26,8 +26,8 @@ QUALITY = 75
 HIDDEN_SCORE = 0.3  # with which labelled but hidden keypoints are drawn, so that they are faint
 FOUND_SCORE = 1e-6  # keypoints from here on are drawn: COCO counts them all
 
-# BGR, after Okabe and Ito 2008.
-FRAME, INVERTED, SWAPPED, MISSED = (0, 94, 213), (66, 228, 240), (167, 121, 204), (0, 94, 213)
+# BGR. The limbs are orange and blue; these stay apart from them by lightness and, among each other, by shape.
+FRAME, INVERTED, SWAPPED, MISSED = (110, 220, 60), (66, 228, 240), (200, 130, 250), (255, 255, 255)
 MARK_PX = 6
 
 
