@@ -67,7 +67,8 @@ def precision_chart(curves: Curves) -> Markup:
     axes.set_ylim(0, 1)
     axes.set_xlabel("recall")
     axes.set_ylabel("precision")
-    axes.legend(frameon=False)
+    if curves.precision_mean:
+        axes.legend(frameon=False)
     return svg(figure, label="Precision over recall at OKS 0.50, at 0.75 and in the mean")
 
 
