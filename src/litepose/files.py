@@ -73,8 +73,21 @@ def write_json(path: str | Path, content: Any, *, indent: int | None = None) -> 
 
 
 def write_report(path: str | Path, content: Any) -> None:
-    """Write what a command reports under --json: JSON that people read too."""
-    write_json(path, content, indent=2)
+    """Write what a command reports under --json: JSON that people read too, a list of plain values on one line."""
+    write_text(path, _readable(content) + "\n")
+
+
+def _readable(value: Any, margin: str = "") -> str:
+    deeper = margin + "  "
+    if isinstance(value, Mapping) and value:
+        inner = [f"{json.dumps(str(key))}: {_readable(one, deeper)}" for key, one in value.items()]
+        first, last = "{}"
+    elif isinstance(value, list | tuple) and any(isinstance(one, Mapping | list | tuple) for one in value):
+        inner = [_readable(one, deeper) for one in value]
+        first, last = "[]"
+    else:
+        return json.dumps(value)
+    return f"{first}\n" + ",\n".join(deeper + line for line in inner) + f"\n{margin}{last}"
 
 
 def short_name(path: str | Path) -> str:
