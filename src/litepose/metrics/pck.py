@@ -67,9 +67,7 @@ def evaluate_pck(
     """
     if not threshold > 0:
         raise SettingError(f"PCK was asked for at {threshold}; the threshold is a positive share. Use 0.2.")
-    for keypoint in DIAGONAL:
-        if keypoint not in skeleton.keypoints:
-            raise SkeletonError(f"PCK needs the keypoints {' and '.join(DIAGONAL)}; {skeleton.name} lacks {keypoint}.")
+    check_diagonal(skeleton)
     truth = as_truth(truth, skeleton)
     right, labelled = np.zeros(skeleton.num_keypoints), np.zeros(skeleton.num_keypoints)
     num_people = num_skipped = 0
@@ -85,6 +83,18 @@ def evaluate_pck(
     mean = float(right.sum() / labelled.sum()) if labelled.any() else -1.0
     per_keypoint = dict(zip(skeleton.keypoints, shares.tolist(), strict=True))
     return PckStats(mean, per_keypoint, threshold, num_people, num_skipped)
+
+
+def has_diagonal(skeleton: Skeleton) -> bool:
+    """Return whether a skeleton has the keypoints that PCK measures a person by."""
+    return all(keypoint in skeleton.keypoints for keypoint in DIAGONAL)
+
+
+def check_diagonal(skeleton: Skeleton) -> None:
+    """Raise SkeletonError where PCK cannot be measured; call it before hours of prediction."""
+    if not has_diagonal(skeleton):
+        lacking = " and ".join(keypoint for keypoint in DIAGONAL if keypoint not in skeleton.keypoints)
+        raise SkeletonError(f"PCK needs the keypoints {' and '.join(DIAGONAL)}; {skeleton.name} lacks {lacking}.")
 
 
 def _diagonals(picture: PictureTruth, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:

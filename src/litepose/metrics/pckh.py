@@ -188,7 +188,7 @@ def read_truth_mat(path: str | Path) -> PckhTruth:
     Raises AnnotationError, and MissingPackageError without scipy.
     """
     path = Path(path)
-    content = _load_mat(path)
+    content = load_mat(path)
     missing = [f"{name} {shape}" for name, shape in MAT_FIELDS.items() if name not in content]
     if missing:
         found = ", ".join(sorted(name for name in content if not name.startswith("__"))) or "nothing"
@@ -245,12 +245,14 @@ def check_installed() -> None:
         ) from error
 
 
-def _load_mat(path: Path) -> dict[str, Any]:
+def load_mat(path: str | Path) -> dict[str, Any]:
+    """Return what a .mat file up to version 7.2 holds. Raises AnnotationError, MissingPackageError without scipy."""
     check_installed()
     from scipy.io import loadmat
 
+    path = Path(path)
     if not path.is_file():
-        raise AnnotationError(f"No truth {path}: not a file. Give gt_valid.mat or mpii_gt_val.mat.")
+        raise AnnotationError(f"There is no .mat file {path}. Check the path; MPII's truth is gt_valid.mat.")
     try:
         return loadmat(path)
     except Exception as error:  # a foreign file breaks the reader in any way

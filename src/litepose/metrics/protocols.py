@@ -1,4 +1,4 @@
-"""How a kind of data is scored: COCO's AP with PCK for the people of whole pictures, PCKh for MPII's list.
+"""How a kind of data is scored: COCO's AP, CrowdPose's AP, PCK of the people of whole pictures, PCKh for MPII's list.
 
 A protocol says how people are found in a sample and what is measured on them; `report.evaluate` does the rest.
 """
@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from litepose.errors import AnnotationError, SkeletonError
-from litepose.metrics import coco, matching, pck, pckh
+from litepose.metrics import coco, crowdpose, matching, pck, pckh
 from litepose.metrics.truth import Truth
 from litepose.poses import Poses, Sample
 from litepose.skeleton import MPII16, Skeleton
 
 Predict = Callable[..., Poses]  # (H, W, 3) uint8 BGR, then boxes if there are some -> Poses; a Predictor is one
+Boxes = Callable[[Sample], np.ndarray]
 
 
 class Scores(Protocol):
@@ -32,24 +33,34 @@ class Scores(Protocol):
 
 
 class EvaluationProtocol(Protocol):
-    """One way to score, made for one evaluation. What it needs but lacks, it says when it is made."""
+    """One way to score, made for one evaluation. What it needs but lacks, it says when it is made.
+
+    name: as --protocol calls it. needs_samples: whether `score` takes its truth from the samples.
+    """
+
+    name: ClassVar[str]
+    needs_samples: bool
 
     def find(self, predict: Predict, sample: Sample) -> Poses:
         """Return the people of a sample as `score` takes them."""
         ...
 
     def score(self, found: Mapping[Any, Poses], seen: Truth) -> Scores:
-        """Return the scores. found: by picture id. seen: the samples' own truth, of the same pictures."""
+        """Return the scores. found: by picture id. seen: the samples' own truth, of the same pictures, if needed."""
         ...
 
 
 @dataclass(frozen=True)
 class CocoScores:
-    """AP and AR, and PCK where the skeleton has a torso diagonal, else None."""
+    """AP and AR, and PCK where the skeleton has a torso diagonal, else None.
+
+    num_capped: pictures with more than 20 people found, of whom the best 20 count.
+    """
 
     coco: coco.CocoStats
     pck: pck.PckStats | None
     num_people: int
+    num_capped: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return {"protocol", "stats": AP to ARL and PCK, "pck": its parts or None, "settings"}."""
@@ -57,8 +68,46 @@ class CocoScores:
             "protocol": coco.PROTOCOL,
             "stats": {**self.coco.to_json(), **({} if self.pck is None else {"PCK": self.pck.mean})},
             "pck": None if self.pck is None else self.pck.to_json(),
-            "settings": {"max_people": matching.MAX_PEOPLE},
+            "settings": _cap(self.num_capped),
         }
+
+
+@dataclass(frozen=True)
+class CrowdPoseScores:
+    """CrowdPose's numbers as official, and clean: see `metrics.crowdpose`. num_capped: as in `CocoScores`."""
+
+    official: crowdpose.CrowdPoseStats
+    clean: crowdpose.CrowdPoseStats
+    num_people: int
+    num_capped: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return {"protocol", "stats": the official numbers, "clean": the same without quirks, "settings"}."""
+        return {
+            "protocol": crowdpose.PROTOCOL,
+            "stats": self.official.to_json(),
+            "clean": self.clean.to_json(),
+            "settings": _cap(self.num_capped),
+        }
+
+
+@dataclass(frozen=True)
+class PckScores:
+    """PCK alone, of sets that show one person large."""
+
+    pck: pck.PckStats
+
+    @property
+    def num_people(self) -> int:
+        return self.pck.num_people
+
+    def to_json(self) -> dict[str, Any]:
+        """Return {"protocol", "stats": {"PCK": ..., keypoint: ...}, "settings"}."""
+        return {"protocol": pck.PROTOCOL, **self.pck.to_json()}
+
+
+def _cap(num_capped: int) -> dict[str, Any]:
+    return {"max_people": matching.MAX_PEOPLE, "pictures_with_more": num_capped}
 
 
 class CocoProtocol:
@@ -70,23 +119,82 @@ class CocoProtocol:
     Raises MissingPackageError without hotcoco.
     """
 
-    def __init__(self, *, truth: Truth | None = None, boxes: Callable[[Sample], np.ndarray] | None = None) -> None:
+    name: ClassVar[str] = "coco"
+
+    def __init__(self, *, truth: Truth | None = None, boxes: Boxes | None = None) -> None:
+        matching.check_installed()
+        self.truth, self.boxes = truth, boxes
+        self.needs_samples = truth is None
+
+    def find(self, predict: Predict, sample: Sample) -> Poses:
+        """See EvaluationProtocol."""
+        return found_by(predict, sample, self.boxes)
+
+    def score(self, found: Mapping[Any, Poses], seen: Truth) -> CocoScores:
+        """See EvaluationProtocol."""
+        truth, skeleton = seen if self.truth is None else self.truth.only(found), seen.skeleton
+        return CocoScores(
+            coco.evaluate_poses(truth, found, skeleton),
+            pck.evaluate_pck(truth, found, skeleton) if pck.has_diagonal(skeleton) else None,
+            num_people=truth.num_people,
+            num_capped=matching.num_capped(found),
+        )
+
+
+class CrowdPoseProtocol:
+    """Everybody in a picture against everybody annotated, on areas made from boxes and by level of crowding.
+
+    truth: of the annotation file. boxes: as in `CocoProtocol`. Raises MissingPackageError without hotcoco.
+    """
+
+    name: ClassVar[str] = "crowdpose"
+    needs_samples = False
+
+    def __init__(self, truth: crowdpose.CrowdTruth, *, boxes: Boxes | None = None) -> None:
         matching.check_installed()
         self.truth, self.boxes = truth, boxes
 
     def find(self, predict: Predict, sample: Sample) -> Poses:
         """See EvaluationProtocol."""
-        return predict(sample.image) if self.boxes is None else predict(sample.image, self.boxes(sample))
+        return found_by(predict, sample, self.boxes)
 
-    def score(self, found: Mapping[Any, Poses], seen: Truth) -> CocoScores:
+    def score(self, found: Mapping[Any, Poses], seen: Truth) -> CrowdPoseScores:
         """See EvaluationProtocol."""
-        truth, skeleton = seen if self.truth is None else self.truth.only(found), seen.skeleton
-        has_diagonal = all(keypoint in skeleton.keypoints for keypoint in pck.DIAGONAL)
-        return CocoScores(
-            coco.evaluate_poses(truth, found, skeleton),
-            pck.evaluate_pck(truth, found, skeleton) if has_diagonal else None,
-            num_people=sum(int(picture.scored.sum()) for picture in truth.pictures),
+        truth, skeleton = self.truth.only(found), seen.skeleton
+        return CrowdPoseScores(
+            crowdpose.evaluate_crowd(truth, found, skeleton),
+            crowdpose.evaluate_crowd(truth, found, skeleton, official=False),
+            num_people=truth.truth.num_people,
+            num_capped=matching.num_capped(found),
         )
+
+
+class PckProtocol:
+    """PCK of everybody annotated, by the found person that is most like each; arguments as in `CocoProtocol`.
+
+    skeleton: of the predictor. Raises SkeletonError where it has no torso diagonal.
+    """
+
+    name: ClassVar[str] = "pck"
+
+    def __init__(self, skeleton: Skeleton, *, truth: Truth | None = None, boxes: Boxes | None = None) -> None:
+        pck.check_diagonal(skeleton)
+        self.truth, self.boxes = truth, boxes
+        self.needs_samples = truth is None
+
+    def find(self, predict: Predict, sample: Sample) -> Poses:
+        """See EvaluationProtocol."""
+        return found_by(predict, sample, self.boxes)
+
+    def score(self, found: Mapping[Any, Poses], seen: Truth) -> PckScores:
+        """See EvaluationProtocol."""
+        truth = seen if self.truth is None else self.truth.only(found)
+        return PckScores(pck.evaluate_pck(truth, found, seen.skeleton))
+
+
+def found_by(predict: Predict, sample: Sample, boxes: Boxes | None) -> Poses:
+    """Return the people whom a predictor finds in a sample, in the boxes given for it if there are some."""
+    return predict(sample.image) if boxes is None else predict(sample.image, boxes(sample))
 
 
 class MpiiProtocol:
@@ -100,6 +208,9 @@ class MpiiProtocol:
         of the people they belong to, such as `detectors.truth_boxes`.
     Raises AnnotationError where the truth is another list's, SkeletonError where the skeleton lacks one of the 16.
     """
+
+    name: ClassVar[str] = "mpii"
+    needs_samples = False
 
     def __init__(
         self,
