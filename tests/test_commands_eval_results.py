@@ -127,6 +127,18 @@ def test_more_than_twenty_people_in_a_picture_are_cut_and_it_is_said(folder, tmp
     assert report["stats"]["AR"] == 0, "the right one is the 21st"
 
 
+def test_scores_that_single_precision_would_make_equal_keep_their_order(folder, tmp_path):
+    truth = read(folder / "data" / "truth.json")["annotations"]
+    false = {"image_id": 1, "category_id": 1, "keypoints": [0.0, 0.0, 1.0] * 17, "score": 0.5 + 1e-12}
+    true = [
+        {**false, "image_id": one["image_id"], "keypoints": one["keypoints"], "score": 0.5 + 2e-12} for one in truth
+    ]
+    (tmp_path / "close.json").write_text(json.dumps([false, *true]))
+    scored = ("--results", tmp_path / "close.json", "--data", folder / "data" / "truth.json")
+    assert run(*scored, "--json", tmp_path / "report.json") == 0
+    assert read(tmp_path / "report.json")["stats"]["AP"] == pytest.approx(1)
+
+
 GOOD = {"image_id": 1, "category_id": 1, "keypoints": [1.0] * 51, "score": 0.5}
 BROKEN = {
     "unknown picture": ([{**GOOD, "image_id": 99}], ["99", "3", "Give the annotation file"]),

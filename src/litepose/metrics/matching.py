@@ -184,7 +184,7 @@ def result_records(truth: Truth, found: Found) -> list[dict[str, Any]]:
     columns = (
         np.array([numbers[key] for key in found])[picture].tolist(),  # type: ignore[index]
         # Rows of arrays: of millions of Python numbers the making and the garbage collection would take the most time.
-        triples.reshape(len(everybody), -1).astype(np.float64),
+        triples.reshape(len(everybody), 3 * truth.skeleton.num_keypoints).astype(np.float64),
         xyxy_to_xywh(everybody.keypoint_boxes).astype(np.float64),
         everybody.scores.tolist(),
     )
