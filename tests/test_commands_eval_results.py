@@ -64,6 +64,12 @@ def test_saved_results_score_to_the_bit_as_the_model_did(folder, tmp_path, proto
     assert {"image_id", "category_id", "keypoints", "score"} <= set(read(results)[0])
 
 
+def test_the_pck_of_each_keypoint_is_printed_in_a_line_of_its_own(folder, capsys):
+    assert of_model(folder, "truth.json", "--protocol", "pck") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.split() == ["left_shoulder", "1.000"] for line in lines), lines
+
+
 def test_a_crowdpose_file_is_scored_by_its_own_protocol_with_clean_numbers_beside(folder, tmp_path, capsys):
     results = tmp_path / "results.json"
     people = [
@@ -98,6 +104,8 @@ def test_a_folder_of_pictures_is_predicted_and_the_ids_are_the_names_numbers(fol
         cv2.imwrite(str(pictures / f"COCO_test_{number:012d}.png"), pixels)
     assert run("-m", folder / "dots.onnx", "--data", pictures, "--save-results", tmp_path / "results.json") == 0
     assert sorted({one["image_id"] for one in read(tmp_path / "results.json")}) == [7, 42]
+    named = {one["id"]: one["file_name"] for one in read(tmp_path / "results.images.json")["images"]}
+    assert named == {7: "COCO_test_000000000007.png", 42: "COCO_test_000000000042.png"}
 
 
 def test_pictures_without_truth_need_a_place_for_the_people(folder, capsys):

@@ -24,6 +24,8 @@ from litepose.commands.options import (
 from litepose.errors import PictureError, SettingError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from litepose.distributed import Share
     from litepose.evaluation import Evaluation
     from litepose.metrics import Report
@@ -41,6 +43,7 @@ EvalBoxesOption = Annotated[
     ),
 ]
 HEADING_WIDTH = 10  # of a column: the longest names take several lines
+MOST_COLUMNS = 12  # of a table
 MAX_LISTED = 20  # unreadable pictures named in the message; the JSON report has all
 NOTES = {"coco-keypoints": ". Published AP takes a detector's: --boxes FILE.json"}
 GT = "gt"
@@ -205,25 +208,45 @@ class _Bar:
 
 def _print(report: Report) -> None:
     from rich.console import Console
-    from rich.table import Table
 
     data = report.to_json()
     settings = data["settings"]
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)  # COCO's and MPII's columns fit into 80 characters
-    rows = {"": data["stats"], **({"clean": data["clean"]} if "clean" in data else {})}
-    if len(rows) > 1:
-        rows = {name or "official": values for name, values in rows.items()}
-        table.add_column("")
-    for column in data["stats"]:
-        table.add_column(textwrap.fill(column, HEADING_WIDTH), justify="right", no_wrap=True)
-    for name, values in rows.items():
-        cells = [f"{value:.3f}" if value >= 0 else "-" for value in values.values()]
-        table.add_row(*([name] if len(rows) > 1 else []), *cells)
+    rows = {"official": data["stats"], "clean": data["clean"]} if "clean" in data else {"": data["stats"]}
+    table = _tall(data["stats"]) if len(data["stats"]) > MOST_COLUMNS else _wide(rows)
     console = Console()
     console.print(f"{settings['model']} on {settings['data']}: {data['protocol']}", highlight=False, soft_wrap=True)
     console.print(table)
     for line in _remarks(data):
         console.print(line, highlight=False, soft_wrap=True)
+
+
+def _wide(rows: dict[str, dict[str, float]]) -> Table:
+    """Return a column for each number, and a row for each set of them, with its name where there are several."""
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)  # COCO's and MPII's columns fit into 80 characters
+    named = len(rows) > 1
+    if named:
+        table.add_column("")
+    for column in next(iter(rows.values())):
+        table.add_column(textwrap.fill(column, HEADING_WIDTH), justify="right", no_wrap=True)
+    for name, values in rows.items():
+        table.add_row(*([name] if named else []), *map(_share, values.values()))
+    return table
+
+
+def _tall(stats: dict[str, float]) -> Table:
+    """Return a row for each number."""
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
+    for name, value in stats.items():
+        table.add_row(name, _share(value))
+    return table
+
+
+def _share(value: float) -> str:
+    return f"{value:.3f}" if value >= 0 else "-"
 
 
 def _remarks(data: dict) -> list[str]:  # type: ignore[type-arg]

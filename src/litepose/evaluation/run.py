@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from litepose.datasets.pictures import Pictures, write_picture_list
 from litepose.distributed import Share
 from litepose.errors import AnnotationError, SettingError
 from litepose.evaluation.data import Data
@@ -39,11 +40,16 @@ class Evaluation:
     progress_file: FoundFile | None = None
 
     def save_results(self, path: str | Path) -> None:
-        """Write the people found as COCO's evaluation takes them; of an MPII list as HRNet's tools do, a .mat file."""
+        """Write the people found as COCO's evaluation takes them; of an MPII list as HRNet's tools do, a .mat file.
+
+        Of a folder of pictures, NAME.images.json beside it says which picture has which id.
+        """
         if isinstance(self.protocol, MpiiProtocol):
             write_mpii_results(path, self.found, self.protocol.records)
         else:
             write_results(path, self.found, category=min(self.data.categories))
+        if isinstance(self.data.dataset, Pictures) and self.data.content is None:
+            write_picture_list(Path(path).with_suffix(".images.json"), self.data.dataset)
 
     def finish(self) -> None:
         """Remove what was kept for going on; call it when all outputs are written."""
