@@ -74,6 +74,17 @@ TABLE = {
     "export": ["export_*", "models*", "spec", "runtimes*", "checkpoints", "counting", "predictor", "geometry", "files"],
     "writers": FORMATS,
     "folders": [*FORMATS, *PICTURES, "predictor", "detectors", "writers"],
+    "distributed": ["runtimes.base"],
+    "evaluation*": [
+        *FORMATS,
+        "predictor",
+        "detectors",
+        "datasets*",
+        "metrics*",
+        "distributed",
+        "runtimes*",
+        "evaluation*",
+    ],
     "benchmark": [*FORMATS, *PICTURES, "predictor", "runtimes*"],
 }
 # These may import everything but commands and web.

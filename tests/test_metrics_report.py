@@ -48,7 +48,9 @@ def test_a_perfect_predictor_scores_one_everywhere():
     assert data["protocol"] == "coco-keypoints"
     assert list(data["stats"]) == ["AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL", "PCK"]
     assert (data["stats"]["AP"], data["stats"]["PCK"], data["stats"]["APL"]) == (1, 1, -1)
-    assert data["settings"] == {"max_people": 20, "model": "perfect", "pictures": 4, "people": 4, "unreadable": []}
+    assert data["settings"] == {
+        "max_people": 20, "pictures_with_more": 0, "model": "perfect", "pictures": 4, "people": 4, "unreadable": [],
+    }  # fmt: skip
     assert data["pck"]["settings"]["people"] == 4
 
 

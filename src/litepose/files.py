@@ -1,15 +1,16 @@
 """Writing files so that nothing half-written is ever seen: a temporary name in the same folder, then a rename.
 
-And what files are called where others read it: `short_name`, `without_folders`.
+And what files are called where others read it: `short_name`, `picture_ids`, `without_folders`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +73,25 @@ def write_json(path: str | Path, content: Any, *, indent: int | None = None) -> 
     write_text(path, json.dumps(content, indent=indent) + "\n")
 
 
-def write_report(path: str | Path, content: Any) -> None:
-    """Write what a command reports under --json: JSON that people read too."""
-    write_json(path, content, indent=2)
+def write_report(path: str | Path, content: Any, *, long: Collection[str] = ()) -> None:
+    """Write what a command reports under --json: JSON that people read too.
+
+    long: keys of the top level with thousands of numbers, which take one line each.
+    """
+    if not isinstance(content, Mapping):
+        write_json(path, content, indent=2)
+        return
+    parts = []
+    for key, value in content.items():
+        text = json.dumps(value) if key in long else json.dumps(value, indent=2).replace("\n", "\n  ")
+        parts.append(f"  {json.dumps(key)}: {text}")
+    write_text(path, "{\n" + ",\n".join(parts) + "\n}\n")
+
+
+def cache_folder() -> Path:
+    """Return the folder for what may be lost: litepose's own in the user's cache."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or Path.home() / ".cache"
+    return Path(base) / "litepose"
 
 
 def short_name(path: str | Path) -> str:
@@ -84,6 +101,13 @@ def short_name(path: str | Path) -> str:
     """
     parts = [part for part in re.split(r"[/\\]", str(path)) if part not in ("", ".", "..") and not part.endswith(":")]
     return "/".join(parts[-2:])
+
+
+def picture_ids(names: Sequence[str]) -> list[int]:
+    """Return numbers for picture files: those at the end of their names where all have one, as in COCO, else 1, 2..."""
+    endings = [re.search(r"(\d{1,12})$", Path(name).stem) for name in names]
+    ids = [int(ending[1]) for ending in endings if ending]
+    return ids if len(set(ids)) == len(names) else list(range(1, len(names) + 1))
 
 
 def without_folders(value: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -24,6 +24,8 @@ class Poses:
     track_ids: (N,) int64, or None.
     """
 
+    number: ClassVar[type[np.floating[Any]]] = np.float32
+
     skeleton: Skeleton
     keypoints: np.ndarray
     keypoint_scores: np.ndarray
@@ -39,7 +41,7 @@ class Poses:
             value = getattr(self, name)
             if value is None:
                 continue
-            array = np.asarray(value, dtype=np.int64 if name == "track_ids" else np.float32)
+            array = np.asarray(value, dtype=np.int64 if name == "track_ids" else self.number)
             if array.shape != shape:
                 raise SkeletonError(
                     f"Poses of {self.skeleton.name} with {count} people need {name} of shape {shape}; "
@@ -53,7 +55,7 @@ class Poses:
     def __getitem__(self, which: Any) -> Poses:
         """Return the chosen people; `which` is an index, a slice, a list of indices or a (N,) bool mask."""
         rows = np.atleast_1d(np.arange(len(self))[which])
-        return Poses(
+        return type(self)(
             self.skeleton, self.keypoints[rows], self.keypoint_scores[rows], self.scores[rows],
             None if self.boxes is None else self.boxes[rows],
             None if self.track_ids is None else self.track_ids[rows],
@@ -90,18 +92,23 @@ class Poses:
         known = source >= 0
         keypoints = np.where(known[None, :, None], self.keypoints[:, source], 0)
         scores = np.where(known[None], self.keypoint_scores[:, source], 0)
-        return Poses(skeleton, keypoints, scores, self.scores, self.boxes, self.track_ids)
+        return type(self)(skeleton, keypoints, scores, self.scores, self.boxes, self.track_ids)
 
-    def to_coco(self, image_id: int | str, *, category_id: int = 1) -> list[dict[str, Any]]:
-        """Return COCO result records: keypoints x, y, score; bbox around the found ones; raw person score."""
-        triples = np.concatenate([self.keypoints, self.keypoint_scores[..., None]], axis=-1)
-        boxes = xyxy_to_xywh(self.keypoint_boxes)
+    def to_coco(self, image_id: int | str, *, category_id: int = 1, digits: int | None = 3) -> list[dict[str, Any]]:
+        """Return COCO result records: keypoints x, y, score; bbox around the found ones; raw person score.
+
+        digits: places and heats are rounded to so many after the point; None = they are as they are.
+        """
+        triples = np.concatenate([self.keypoints, self.keypoint_scores[..., None]], axis=-1).astype(np.float64)
+        boxes = xyxy_to_xywh(self.keypoint_boxes).astype(np.float64)
+        if digits is not None:
+            triples, boxes = triples.round(digits), boxes.round(digits)
         return [
             {
                 "image_id": image_id,
                 "category_id": category_id,
-                "keypoints": [round(float(value), 3) for value in triples[n].ravel()],
-                "bbox": [round(float(value), 3) for value in boxes[n]],
+                "keypoints": triples[n].ravel().tolist(),
+                "bbox": boxes[n].tolist(),
                 "score": float(self.scores[n]),
             }
             for n in range(len(self))
@@ -132,7 +139,8 @@ def concatenate(poses: Sequence[Poses]) -> Poses:
     for name in ("keypoints", "keypoint_scores", "scores", "boxes", "track_ids"):
         values = [getattr(one, name) for one in poses]
         joined[name] = None if any(value is None for value in values) else np.concatenate(values)
-    return Poses(skeleton, **joined)
+    widest = max((type(one) for one in poses), key=lambda kind: np.dtype(kind.number).itemsize)
+    return widest(skeleton, **joined)
 
 
 @dataclass(frozen=True)

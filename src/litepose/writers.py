@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from litepose.errors import SettingError, nearest_name
-from litepose.files import check_writable, write_json
+from litepose.files import check_writable, picture_ids, write_json
 from litepose.poses import Poses
 from litepose.skeleton import OPENPOSE18
 
@@ -56,7 +55,7 @@ def check_target(path: str | Path | None, format: str) -> None:
 
 
 def _write_coco(path: Path, results: Sequence[PictureResult], model: str) -> list[Path]:
-    ids = _image_ids([result.name for result in results])
+    ids = picture_ids([result.name for result in results])
     records = [record for i, result in zip(ids, results, strict=True) for record in result.poses.to_coco(i)]
     images = [
         {"id": i, "file_name": result.name, "width": result.size[0], "height": result.size[1]}
@@ -73,12 +72,6 @@ def _coco_category(poses: Poses) -> dict[str, Any]:
     skeleton = poses.skeleton
     limbs = [[a + 1, b + 1] for a, b in skeleton.limb_indices]  # COCO counts from 1
     return {"id": 1, "name": "person", "keypoints": list(skeleton.keypoints), "skeleton": limbs}
-
-
-def _image_ids(names: Sequence[str]) -> list[int]:
-    endings = [re.search(r"(\d{1,12})$", Path(name).stem) for name in names]
-    ids = [int(ending[1]) for ending in endings if ending]
-    return ids if len(set(ids)) == len(names) else list(range(1, len(names) + 1))
 
 
 def _write_openpose(folder: Path, results: Sequence[PictureResult], model: str) -> list[Path]:

@@ -1,9 +1,8 @@
-"""Score a model on annotated pictures: COCO keypoint AP and AR with PCK@0.2, or PCKh on an MPII list."""
+"""Score a model on annotated pictures: COCO or CrowdPose AP and AR, PCK@0.2, or PCKh on an MPII list."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,48 +13,64 @@ from litepose.commands.options import (
     DeviceOption,
     FlipOption,
     JsonOption,
-    ModelOption,
     RuntimeOption,
     ScalesOption,
     SizeOption,
     ThreadsOption,
     counted,
-    is_box_file,
     parse_scales,
     parse_size,
 )
 from litepose.errors import PictureError, SettingError
 
 if TYPE_CHECKING:
-    import numpy as np
+    from rich.table import Table
 
-    from litepose.datasets import Dataset
-    from litepose.datasets.mpii import MpiiDataset
-    from litepose.metrics import CocoProtocol, MpiiProtocol, Report
-    from litepose.metrics.protocols import EvaluationProtocol
-    from litepose.poses import Sample
+    from litepose.distributed import Share
+    from litepose.evaluation import Evaluation
+    from litepose.metrics import Report
     from litepose.predictor import Predictor
 
+EvalModelOption = Annotated[
+    str | None, typer.Option("-m", "--model", help="A shipped model's name, an exported file or a checkpoint.")
+]
 EvalBoxesOption = Annotated[
     str | None,
     typer.Option(
         "--boxes",
         help="Of top-down models: where boxes come from: gt (the annotated ones), a FILE.json of detections, a "
-        "bottom-up MODEL, a DETECTOR.onnx or picture (all of it). Default: gt.",
+        "bottom-up MODEL, a DETECTOR.onnx or picture (all of it). Default: gt; without annotations litepose_xs.",
     ),
 ]
-GT = "gt"
 HEADING_WIDTH = 10  # of a column: the longest names take several lines
+MOST_COLUMNS = 12  # of a table
 MAX_LISTED = 20  # unreadable pictures named in the message; the JSON report has all
+NOTES = {"coco-keypoints": ". Published AP takes a detector's: --boxes FILE.json"}
+GT = "gt"
 
 
 def run(
-    model: ModelOption,
     data: Annotated[
-        str, typer.Option("--data", help="COCO, CrowdPose or MPII JSON, packed folder, or synthetic[:...].")
+        str,
+        typer.Option(
+            "--data",
+            help="COCO, CrowdPose or MPII JSON, packed folder, synthetic[:...]; without annotations: a COCO image list "
+            "or a folder of pictures.",
+        ),
     ],
+    model: EvalModelOption = None,
     images: Annotated[Path | None, typer.Option("--images", help="Folder of the JSON file's pictures.")] = None,
+    protocol: Annotated[
+        str | None, typer.Option("--protocol", help="coco, crowdpose, mpii or pck. Default: what the data are.")
+    ] = None,
     json: JsonOption = None,
+    results: Annotated[
+        Path | None, typer.Option("--results", help="Score this results file; no model, no pictures needed.")
+    ] = None,
+    save_results: Annotated[
+        Path | None,
+        typer.Option("--save-results", help="Write the people found: COCO results JSON; of an MPII list a .mat file."),
+    ] = None,
     flip: FlipOption = False,
     decode: DecodeOption = None,
     scales: ScalesOption = "1",
@@ -66,119 +81,119 @@ def run(
     boxes: EvalBoxesOption = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N pictures.")] = None,
 ) -> None:
-    from litepose import predictor
-    from litepose.datasets import open_dataset
-    from litepose.files import check_writable, write_report
-    from litepose.metrics import evaluate
+    """Score a model on annotated pictures: COCO or CrowdPose AP and AR, PCK@0.2, or PCKh on an MPII list.
 
-    if json is not None:
-        check_writable(json)
-    finder = predictor.load(
-        model, device=device, threads=threads, runtime=runtime,
+    A run that was stopped goes on where it was when it is started again with the same options. Under torchrun the
+    pictures are shared over the processes.
+    """
+    from litepose.distributed import open_share
+    from litepose.evaluation import evaluate_results, read_data
+    from litepose.files import check_writable
+
+    for path in (json, save_results):
+        if path is not None:
+            check_writable(path)
+    if (model is None) == (results is None):
+        raise SettingError("Give either a model (-m MODEL) or a results file (--results FILE) to be scored.")
+    if results is not None:
+        _finish(evaluate_results(results, read_data(data), protocol=protocol), json, save_results)
+        return
+    share = open_share()
+    try:
+        finder = _open_model(model or "", share, device=device, threads=threads, runtime=runtime, decode=decode,
+                             flip=flip, size=size, scales=scales)  # fmt: skip
+        evaluation = _evaluated(finder, data, share, model=model or "", images=images, protocol=protocol, boxes=boxes,
+                                limit=limit, beside=json or save_results, device=device)  # fmt: skip
+        if evaluation is not None:
+            _finish(evaluation, json, save_results)
+    finally:
+        share.close()
+
+
+def _open_model(
+    model: str,
+    share: Share,
+    *,
+    device: str,
+    threads: int | None,
+    runtime: str | None,
+    decode: str | None,
+    flip: bool,
+    size: str | None,
+    scales: str,
+) -> Predictor:
+    from litepose import predictor
+
+    return predictor.load(
+        model, device=share.device(device), threads=share.threads(threads), runtime=runtime,
         decode=decode, flip=flip, size=parse_size(size), scales=parse_scales(scales),
     )  # fmt: skip
-    dataset = open_dataset(data, images=images, skeleton=finder.spec.skeleton)
-    protocol: EvaluationProtocol
-    if (mpii := _mpii_list(dataset)) is not None:
-        dataset, protocol = mpii, _mpii_protocol(data, mpii, boxes, finder)
-    else:
-        protocol = _coco_protocol(data, dataset, _open_boxes(boxes, finder, dataset, device=device, threads=threads))
-    settings = {
-        "model": model,
-        "data": dataset.name,
-        "skeleton": finder.skeleton.name,
-        "size": size or "model's rule",
-        "flip": flip,
-        "scales": list(finder.scales),
-        "decode": decode or finder.codec.mode,
-        **({"boxes": Path(boxes or GT).name} if finder.takes_boxes else {}),
-    }
-    with _Bar() as bar:
-        report = evaluate(finder, dataset, protocol=protocol, limit=limit, progress=bar, settings=settings)
-    _print(report)
-    if json is not None:
-        write_report(json, report.to_json())
-    if report.unreadable:
-        raise PictureError(_unreadable_message(report))
 
 
-def _mpii_list(dataset: Dataset) -> MpiiDataset | None:
-    """Return the dataset as MPII's list, on its own skeleton, if it is one."""
-    from litepose.datasets import Remapped
-    from litepose.datasets.mpii import MpiiDataset
+def _evaluated(
+    finder: Predictor,
+    data: str,
+    share: Share,
+    *,
+    model: str,
+    images: Path | None,
+    protocol: str | None,
+    boxes: str | None,
+    limit: int | None,
+    beside: Path | None,
+    device: str,
+) -> Evaluation | None:
+    from litepose.evaluation import evaluate_model, open_data
 
-    own = dataset.dataset if isinstance(dataset, Remapped) else dataset
-    return own if isinstance(own, MpiiDataset) else None
-
-
-def _mpii_protocol(data: str, dataset: MpiiDataset, boxes: str | None, finder: Predictor) -> MpiiProtocol:
-    """Return MPII's way of scoring; there is no other for its list, so nobody takes one number for another."""
-    from litepose.detectors import truth_boxes
-    from litepose.metrics import MpiiProtocol
-    from litepose.metrics.pckh import read_truth_mat, truth_beside
-
-    if not finder.takes_boxes:
+    opened = open_data(data, images=images, skeleton=finder.spec.skeleton)
+    if not opened.is_annotated and beside is None:
         raise SettingError(
-            f"{finder.spec.model} was to be scored on {data}, an MPII list; PCKh looks for each person in its "
-            "annotated box, and this model finds everybody in the whole picture. Take a top-down model, or score "
-            "this one on COCO-like annotations."
+            f"{data} has no annotations to score against. Name a file for the people: --save-results FILE.json, or "
+            "give the annotation file."
         )
-    if boxes not in (None, GT):
-        raise SettingError(
-            f"--boxes {boxes} was asked for on {data}, an MPII list; PCKh scores each annotated person in its own "
-            "box. Leave --boxes out."
-        )
-    records = {image: dataset.records(index) for index, image in enumerate(dataset.ids)}
-    truth = read_truth_mat(truth_beside(data))
-    return MpiiProtocol(truth, records, skeleton=finder.skeleton, boxes=truth_boxes)
+    with _Bar(shown=share.is_first) as bar:
+        return evaluate_model(
+            finder, opened, model=model, protocol=protocol, boxes=boxes, limit=limit, progress=bar, beside=beside,
+            share=share, device=share.device(device), threads=finder.runtime.threads,
+        )  # fmt: skip
 
 
-def _coco_protocol(data: str, dataset: Dataset, boxes: Callable[[Sample], np.ndarray] | None) -> CocoProtocol:
-    from litepose.metrics import CocoProtocol
-    from litepose.metrics.truth import read_truth
+def _finish(evaluation: Evaluation, json: Path | None, save_results: Path | None) -> None:
+    """Write what was asked for and print the numbers. Raises PictureError where pictures could not be read."""
+    from litepose.files import write_report
 
-    truth = read_truth(data, dataset.skeleton) if Path(data).is_file() else None
-    return CocoProtocol(truth=truth, boxes=boxes)
-
-
-def _open_boxes(
-    boxes: str | None, finder: Predictor, dataset: Dataset, *, device: str, threads: int | None
-) -> Callable[[Sample], np.ndarray] | None:
-    """Return where each sample's boxes come from; None where the predictor itself finds people."""
-    import numpy as np
-
-    from litepose.detectors import checked_boxes, read_box_file, truth_boxes
-    from litepose.predictor import open_detector
-
-    if boxes is not None:
-        finder.check_takes_boxes()
-    if not finder.takes_boxes:
-        return None
-    if boxes is None or boxes == GT:
-        return lambda sample: truth_boxes(sample)[0]
-    if not is_box_file(boxes):
-        finder.detector = open_detector(boxes, device=device, threads=threads)
-        return None
-    by_id, nobody = read_box_file(boxes, known=dataset.ids), np.zeros((0, 5))
-
-    def listed(sample: Sample) -> np.ndarray:
-        given = by_id.get(sample.id, nobody)
-        return checked_boxes(given, sample.size, of=f"picture {sample.id} in {boxes}")
-
-    return listed
+    if save_results is not None:
+        evaluation.save_results(save_results)
+    report = evaluation.report
+    if report is not None:
+        _print(report)
+        if json is not None:
+            write_report(json, report.to_json(), long=("per_picture",))
+    if save_results is not None:
+        people = sum(len(poses) for poses in evaluation.found.values())
+        pictures = counted(len(evaluation.found), "picture")
+        print(f"{counted(people, 'person', 'people')} found in {pictures} -> {save_results}")
+    evaluation.finish()
+    if evaluation.unreadable:
+        raise PictureError(_unreadable_message(evaluation.unreadable))
 
 
 class _Bar:
     """A progress bar on standard error that appears with the first picture."""
 
+    def __init__(self, *, shown: bool) -> None:
+        self.shown = shown
+
     def __enter__(self) -> _Bar:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (TextColumn("pictures"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (TextColumn("pictures"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
+                   TimeRemainingColumn())  # fmt: skip
         console = Console(stderr=True)
-        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self._task = self._progress.add_task("pictures", total=None)
+        hidden = not (self.shown and console.is_terminal)
+        self._progress = Progress(*columns, console=console, transient=True, disable=hidden)
+        self._task = self._progress.add_task("pictures", total=None, rate="")
         self._progress.start()
         return self
 
@@ -186,43 +201,80 @@ class _Bar:
         self._progress.stop()
 
     def __call__(self, done: int, total: int) -> None:
-        self._progress.update(self._task, completed=done, total=total)
+        speed = self._progress.tasks[self._task].speed
+        rate = "" if speed is None else f"{speed:.1f}/s"
+        self._progress.update(self._task, completed=done, total=total, rate=rate)
 
 
 def _print(report: Report) -> None:
     from rich.console import Console
-    from rich.table import Table
-
-    from litepose.metrics.coco import PROTOCOL
 
     data = report.to_json()
-    settings, pck = data["settings"], data.get("pck")
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)  # COCO's and MPII's columns fit into 80 characters
-    for column in data["stats"]:
-        table.add_column(textwrap.fill(column, HEADING_WIDTH), justify="right", no_wrap=True)
-    table.add_row(*(f"{value:.3f}" if value >= 0 else "-" for value in data["stats"].values()))
+    settings = data["settings"]
+    rows = {"official": data["stats"], "clean": data["clean"]} if "clean" in data else {"": data["stats"]}
+    table = _tall(data["stats"]) if len(data["stats"]) > MOST_COLUMNS else _wide(rows)
     console = Console()
     console.print(f"{settings['model']} on {settings['data']}: {data['protocol']}", highlight=False, soft_wrap=True)
     console.print(table)
-    people, pictures = counted(settings["people"], "person", "people"), counted(report.num_pictures, "picture")
-    console.print(f"{people} in {pictures}.", highlight=False)
-    boxes = settings.get("boxes")
+    for line in _remarks(data):
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def _wide(rows: dict[str, dict[str, float]]) -> Table:
+    """Return a column for each number, and a row for each set of them, with its name where there are several."""
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)  # COCO's and MPII's columns fit into 80 characters
+    named = len(rows) > 1
+    if named:
+        table.add_column("")
+    for column in next(iter(rows.values())):
+        table.add_column(textwrap.fill(column, HEADING_WIDTH), justify="right", no_wrap=True)
+    for name, values in rows.items():
+        table.add_row(*([name] if named else []), *map(_share, values.values()))
+    return table
+
+
+def _tall(stats: dict[str, float]) -> Table:
+    """Return a row for each number."""
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
+    for name, value in stats.items():
+        table.add_row(name, _share(value))
+    return table
+
+
+def _share(value: float) -> str:
+    return f"{value:.3f}" if value >= 0 else "-"
+
+
+def _remarks(data: dict) -> list[str]:  # type: ignore[type-arg]
+    """Return the sentences below the table."""
+    settings, pck = data["settings"], data.get("pck")
+    lines = [f"{counted(settings['people'], 'person', 'people')} in {counted(settings['pictures'], 'picture')}."]
+    boxes, more = settings.get("boxes"), settings.get("pictures_with_more", 0)
+    if more:
+        lines.append(
+            f"In {counted(more, 'picture')} more than {settings['max_people']} people were found; as the protocol has "
+            f"it, the {settings['max_people']} of the highest scores count."
+        )
     if boxes is not None:
-        published = ". Published AP takes a detector's: --boxes FILE.json" if data["protocol"] == PROTOCOL else ""
-        gt = f" (annotated){published}" if boxes == GT else ""
-        console.print(f"Boxes: {boxes}{gt}.", highlight=False, soft_wrap=True)
+        gt = f" (annotated){NOTES.get(data['protocol'], '')}" if boxes == GT else ""
+        lines.append(f"Boxes: {boxes}{gt}.")
+    if "OKS" in data:
+        lines.append(f"Mean OKS of the annotated people with whoever is most like them: {data['OKS']:.3f}.")
     if pck is not None:
         of = pck["settings"]
-        console.print(
+        lines.append(
             f"PCK@{of['threshold']:g} of the torso diagonal: {counted(of['people'], 'person', 'people')}, "
-            f"{of['skipped_without_diagonal']} skipped without one.",
-            highlight=False,
+            f"{of['skipped_without_diagonal']} skipped without one."
         )
+    return lines
 
 
-def _unreadable_message(report: Report) -> str:
-    lines = [f"  {key}: {message}" for key, message in report.unreadable[:MAX_LISTED]]
-    if len(report.unreadable) > MAX_LISTED:
-        lines.append(f"  ... and {len(report.unreadable) - MAX_LISTED} more")
-    count = len(report.unreadable)
-    return f"{counted(count, 'picture')} could not be read, not in the numbers:\n" + "\n".join(lines)
+def _unreadable_message(unreadable: tuple[tuple[int | str, str], ...]) -> str:
+    lines = [f"  {key}: {message}" for key, message in unreadable[:MAX_LISTED]]
+    if len(unreadable) > MAX_LISTED:
+        lines.append(f"  ... and {len(unreadable) - MAX_LISTED} more")
+    return f"{counted(len(unreadable), 'picture')} could not be read, not in the numbers:\n" + "\n".join(lines)

@@ -52,17 +52,17 @@ def open_dataset(
         from litepose.datasets.packed import PackedDataset
 
         return _on(PackedDataset(path, skeleton=wanted, person_masks=person_masks), wanted)
-    data = parsed(path)
-    dataset = _format_of(data, path).open_parsed(
-        data,
-        name=short_name(path),
-        images=images if images is not None else default_images(path),
-        skeleton=wanted,
-        other_people=other_people,
-        missing_unlabelled=missing_unlabelled,
-        person_masks=person_masks,
-    )
-    return _on(dataset, wanted)
+    options = {"other_people": other_people, "missing_unlabelled": missing_unlabelled, "person_masks": person_masks}
+    return open_content(parsed(path), path, images=images, skeleton=wanted, **options)
+
+
+def open_content(
+    data: Any, path: Path, *, images: str | Path | None = None, skeleton: Skeleton | None = None, **options: Any
+) -> Dataset:
+    """Open the annotated pictures of a parsed annotation file; arguments and errors as in `open_dataset`."""
+    folder = images if images is not None else default_images(path)
+    known = format_of(data, path)
+    return _on(known.open_parsed(data, name=short_name(path), images=folder, skeleton=skeleton, **options), skeleton)
 
 
 def is_synthetic(source: str | Path) -> bool:
@@ -121,7 +121,7 @@ def parsed(path: Path) -> Any:
         raise AnnotationError(f"Annotation file {path} is no (complete) JSON: {error}.") from error
 
 
-def _format_of(data: Any, path: Path) -> ModuleType:
+def format_of(data: Any, path: Path) -> ModuleType:
     """Return the file of this package that opens the parsed annotations: COCO's for an object none other knows."""
     known = _known(data)
     if known is not None:

@@ -42,12 +42,12 @@ class MpiiDataset:
 
     def __init__(self, data: Sequence[Any], *, name: str, images: str | Path, missing_unlabelled: bool = False) -> None:
         self.name, self.images, self.missing_unlabelled = name, Path(images), missing_unlabelled
-        by_picture = _by_picture(data, name)
+        people_of = by_picture(data, name)
         self._keypoints = _keypoints(data, name)
         self._boxes = _boxes(data, self._keypoints, name)
         self._areas = (AREA_OF_BOX * box_areas(self._boxes)).astype(np.float32)
-        there = present([{"file_name": one} for one in by_picture], self.images, name)
-        self._pictures = [(one["file_name"], np.array(by_picture[one["file_name"]])) for one in there]
+        there = present([{"file_name": one} for one in people_of], self.images, name)
+        self._pictures = [(one["file_name"], np.array(people_of[one["file_name"]])) for one in there]
 
     @property
     def ids(self) -> Sequence[str]:
@@ -139,7 +139,7 @@ def boxes_of(center: np.ndarray, scale: np.ndarray) -> np.ndarray:
     return np.concatenate([middle - half, middle + half], axis=-1).astype(np.float32)
 
 
-def _by_picture(data: Sequence[Any], name: str) -> dict[str, list[int]]:
+def by_picture(data: Sequence[Any], name: str) -> dict[str, list[int]]:
     """Return the numbers of the records of each picture, both in file order."""
     groups: dict[str, list[int]] = {}
     for number, record in enumerate(data):

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import Any
 
 from litepose.errors import AnnotationError
 from litepose.metrics.coco import AT_50, AT_75
 from litepose.metrics.matching import EVERYBODY, Found, coco_tables
-from litepose.metrics.truth import Truth, read_json, truth_from_coco
+from litepose.metrics.truth import Truth, truth_from_coco
+from litepose.poses import Poses
 from litepose.skeleton import Skeleton
 
 PROTOCOL = "crowdpose"
@@ -39,7 +39,10 @@ class CrowdTruth:
 
 @dataclass(frozen=True)
 class CrowdPoseStats:
-    """CrowdPose's nine numbers, in [0, 1]; -1 = no such person in the truth. easy, medium, hard: AP of such pictures."""
+    """CrowdPose's nine numbers, in [0, 1]; -1 = no such person in the truth.
+
+    AP, AR: mean over OKS 0.50 to 0.95; AP50, AP75: at that OKS; easy, medium, hard: AP of pictures of that crowding.
+    """
 
     AP: float
     AP50: float
@@ -61,20 +64,18 @@ def level_of(crowd_index: float) -> str:
     return LEVELS[(crowd_index >= EASY_BELOW) + (crowd_index >= HARD_FROM)]
 
 
-def read_crowd_truth(source: str | Path | Mapping[str, Any], skeleton: Skeleton) -> CrowdTruth:
-    """Read a CrowdPose file, or what is in one; its keypoints are matched to `skeleton` by name.
+def crowd_truth_from_coco(data: Mapping[str, Any], skeleton: Skeleton, *, source: str = "annotations") -> CrowdTruth:
+    """Return what a parsed CrowdPose file holds, its keypoints matched to `skeleton` by name. source: for errors.
 
     Raises AnnotationError, also where pictures have no crowdIndex.
     """
-    name = "annotations" if isinstance(source, Mapping) else str(source)
-    data = source if isinstance(source, Mapping) else read_json(source)
-    truth = truth_from_coco(data, skeleton, source=name, box_areas=True)
+    truth = truth_from_coco(data, skeleton, source=source, box_areas=True)
     try:
         levels = {image["id"]: level_of(float(image["crowdIndex"])) for image in data["images"]}
     except (KeyError, TypeError, ValueError) as error:
         raise AnnotationError(
-            f"{name} was to be scored as CrowdPose; a picture lacks a number crowdIndex ({error!r}). Give a CrowdPose "
-            "file, or score with --protocol coco."
+            f"{source} was to be scored as CrowdPose; a picture lacks a number crowdIndex ({error!r}). Give a "
+            "CrowdPose file, or score with --protocol coco."
         ) from error
     return CrowdTruth(truth, levels)
 
@@ -106,10 +107,10 @@ def _everybody_chosen(truth: Truth) -> Truth:
 
 
 def _level_AP(
-    truth: Truth, levels: Mapping[int | str, str], level: str, found: Mapping[Any, Any], skeleton: Skeleton
+    truth: Truth, levels: Mapping[int | str, str], level: str, found: Mapping[Any, Poses], skeleton: Skeleton
 ) -> float:
     part = truth.only(key for key, its in levels.items() if its == level)
     if not len(part):
         return -1.0
-    mine = {picture.id: found[picture.id] for picture in part.pictures if picture.id in found}
+    mine: dict[Any, Poses] = {picture.id: found[picture.id] for picture in part.pictures if picture.id in found}
     return coco_tables(part, mine, skeleton.oks_sigmas, areas=EVERYBODY).AP()

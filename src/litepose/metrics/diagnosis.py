@@ -129,8 +129,7 @@ def _keypoints(
     truth: Truth, found: Found, skeleton: Skeleton, errors: tuple[PictureErrors, ...]
 ) -> tuple[KeypointDiagnosis, ...]:
     parts, counts = parts_of(skeleton), count_keypoints(errors, skeleton.num_keypoints)
-    has_diagonal = all(name in skeleton.keypoints for name in pck.DIAGONAL)
-    shares = pck.evaluate_pck(truth, found, skeleton).per_keypoint if has_diagonal else {}
+    shares = pck.evaluate_pck(truth, found, skeleton).per_keypoint if pck.has_diagonal(skeleton) else {}
     by_part = {part: _part_AP(truth, found, skeleton, np.array([one == part for one in parts])) for part in set(parts)}
     return tuple(
         KeypointDiagnosis(name, part, count, shares.get(name), by_part[part])

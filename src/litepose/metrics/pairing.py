@@ -70,7 +70,7 @@ def pair_people(truth: Truth, found: Found, *, threshold: float) -> tuple[Paired
     The best-scored person found chooses first: of the true people still free the most similar one, if its OKS reaches
     `threshold`; somebody who counts before who does not; a crowd is never taken.
     """
-    nobody = Poses.empty(truth.skeleton)
+    nobody = next((poses[:0] for poses in found.values()), Poses.empty(truth.skeleton))
     return tuple(
         _paired(picture, found.get(picture.id, nobody), threshold)  # type: ignore[arg-type]
         for picture in in_order(truth)

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from litepose.errors import AnnotationError, PictureError
+from litepose.metrics.found_file import FoundFile, Looked, closing
 from litepose.metrics.protocols import CocoProtocol, EvaluationProtocol, Predict, Scores
-from litepose.metrics.truth import PictureTruth, Truth, truth_of
-from litepose.poses import Poses, Sample
+from litepose.metrics.truth import Truth, truth_of
+from litepose.poses import Sample
 from litepose.skeleton import Skeleton
 
 
@@ -40,7 +41,7 @@ class Report:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the scores' plain values, the settings of the evaluation among theirs."""
+        """Return the scores' plain values, the settings of the evaluation among theirs, and what pictures gave."""
         data = self.scores.to_json()
         return {
             **data,
@@ -51,6 +52,7 @@ class Report:
                 "people": self.scores.num_people,
                 "unreadable": [{"id": key, "error": message} for key, message in self.unreadable],
             },
+            "per_picture": self.scores.per_picture.to_json(),
         }
 
 
@@ -73,22 +75,68 @@ def evaluate(
     Raises AnnotationError where not a single picture can be read, MissingPackageError without hotcoco.
     """
     protocol = CocoProtocol() if protocol is None else protocol
-    total = len(dataset) if limit is None else min(limit, len(dataset))
-    found: dict[Any, Poses] = {}
-    seen: list[PictureTruth] = []
-    unreadable: list[tuple[int | str, str]] = []
-    for index in range(total):
-        try:
-            sample = dataset[index]
-        except PictureError as error:
-            unreadable.append((dataset.ids[index], str(error)))
-        else:
-            found[sample.id] = protocol.find(predict, sample)
-            seen.append(truth_of(sample))
-        if progress is not None:
-            progress(index + 1, total)
-    if not seen:
-        reason = f"none of {total} could be read; the first: {unreadable[0][1]}" if unreadable else "there are none"
-        raise AnnotationError(f"{dataset.name} was to be evaluated, but of its pictures {reason}.")
-    scores = protocol.score(found, Truth(dataset.skeleton, tuple(seen)))
-    return Report(scores, len(seen), tuple(unreadable), dict(settings or {}))
+    looked = find_people(predict, dataset, protocol=protocol, which=range(limited(dataset, limit)), progress=progress)
+    return scored(looked, dataset.skeleton, protocol=protocol, name=dataset.name, settings=settings)
+
+
+def limited(dataset: AnnotatedPictures, limit: int | None) -> int:
+    """Return how many pictures are looked at."""
+    return len(dataset) if limit is None else min(limit, len(dataset))
+
+
+def find_people(
+    predict: Predict,
+    dataset: AnnotatedPictures,
+    *,
+    protocol: EvaluationProtocol,
+    which: Sequence[int],
+    progress: Callable[[int, int], None] | None = None,
+    file: FoundFile | None = None,
+) -> dict[int, Looked]:
+    """Return what became of the pictures of the indices `which`, by index.
+
+    progress: called with (pictures done, pictures in all). file: what it knows is not looked at again, and what is
+    found goes there at once.
+    """
+    known = {} if file is None else file.read()
+    looked = {index: known[index] for index in which if index in known}
+    with closing(file):
+        for index in which:
+            if index not in looked:
+                looked[index] = _look(predict, dataset, index, protocol)
+                if file is not None:
+                    file.add(index, looked[index])
+            if progress is not None:
+                progress(len(looked), len(which))
+    return looked
+
+
+def _look(predict: Predict, dataset: AnnotatedPictures, index: int, protocol: EvaluationProtocol) -> Looked:
+    try:
+        sample = dataset[index]
+    except PictureError as error:
+        return Looked(dataset.ids[index], error=str(error))
+    return Looked(sample.id, protocol.find(predict, sample), truth_of(sample) if protocol.needs_samples else None)
+
+
+def scored(
+    looked: Mapping[int, Looked],
+    skeleton: Skeleton,
+    *,
+    protocol: EvaluationProtocol,
+    name: str,
+    settings: Mapping[str, Any] | None = None,
+) -> Report:
+    """Score what was found in the pictures that were looked at, by index.
+
+    skeleton: of the truth. name: of the data, for errors. Raises AnnotationError where no picture could be read.
+    """
+    ordered = [looked[index] for index in sorted(looked)]
+    found = {one.id: one.poses for one in ordered if one.poses is not None}
+    unreadable = tuple((one.id, one.error) for one in ordered if one.poses is None)
+    if not found:
+        reason = f"none of {len(ordered)} could be read; the first: {unreadable[0][1]}" if ordered else "there are none"
+        raise AnnotationError(f"{name} was to be evaluated, but of its pictures {reason}.")
+    seen = tuple(one.truth for one in ordered if one.truth is not None)
+    scores = protocol.score(found, Truth(skeleton, seen))
+    return Report(scores, len(found), unreadable, dict(settings or {}))

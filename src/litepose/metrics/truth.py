@@ -28,8 +28,8 @@ class PictureTruth:
     """The annotated people of one picture.
 
     keypoints: (N, K, 3) float64 x, y, visible (0, 1, 2 as in COCO); boxes: (N, 4) float64 x, y, width, height;
-    areas: (N,) float64 px^2; crowd: (N,) bool. A crowd, or a person with no labelled keypoint, is ignored, and so is who
-    is not among `chosen`, (N,) bool; None = everybody is.
+    areas: (N,) float64 px^2; crowd: (N,) bool. Ignored are crowds, people with no labelled keypoint, and who is not
+    `chosen`, (N,) bool; None = everybody is.
     """
 
     id: int | str
@@ -52,7 +52,7 @@ class PictureTruth:
     @property
     def counted(self) -> np.ndarray:
         """Who is chosen and has a labelled keypoint, crowds included: (N,) bool."""
-        labelled = self.labelled.any(axis=1)
+        labelled = np.any(self.labelled, axis=1)
         return labelled if self.chosen is None else labelled & self.chosen
 
 
@@ -66,6 +66,11 @@ class Truth:
     def __len__(self) -> int:
         return len(self.pictures)
 
+    @property
+    def num_people(self) -> int:
+        """How many people count."""
+        return sum(int(picture.scored.sum()) for picture in self.pictures)
+
     def only(self, ids: Iterable[int | str]) -> Truth:
         """Return the truth of the named pictures."""
         wanted = set(ids)
@@ -74,17 +79,13 @@ class Truth:
 
 def read_truth(path: str | Path, skeleton: Skeleton) -> Truth:
     """Read a COCO keypoint file, see `truth_from_coco`. Raises AnnotationError."""
-    return truth_from_coco(read_json(path), skeleton, source=str(path))
-
-
-def read_json(path: str | Path) -> Any:
-    """Return what is in an annotation file. Raises AnnotationError."""
     try:
-        return json.loads(Path(path).read_bytes())
+        data = json.loads(Path(path).read_bytes())
     except OSError as error:
         raise AnnotationError(f"Annotation file {path} cannot be read: {error.strerror}. Check the path.") from error
     except ValueError as error:
         raise AnnotationError(f"Annotation file {path} is no JSON: {error}. Give a COCO keypoint file.") from error
+    return truth_from_coco(data, skeleton, source=str(path))
 
 
 def truth_from_coco(

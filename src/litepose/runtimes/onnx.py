@@ -61,7 +61,8 @@ def open_session(path: Path, device: str, threads: int) -> Any:
         import onnxruntime
     except ImportError as error:
         raise MissingPackageError(f"{path} needs ONNX Runtime. Install it: pip install onnxruntime") from error
-    provider = PROVIDERS.get(device.split(":")[0])
+    kind, _, number = device.partition(":")
+    provider = PROVIDERS.get(kind)
     if provider is None or provider not in onnxruntime.get_available_providers():
         here = [name for name, one in PROVIDERS.items() if one in onnxruntime.get_available_providers()]
         raise SettingError(
@@ -74,8 +75,9 @@ def open_session(path: Path, device: str, threads: int) -> Any:
     options.log_severity_level = 4  # fatal only; errors come as exceptions
     # Idle engine threads would otherwise spin on while the decoder computes.
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    chosen = {"device_id": number} if number else {}
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=[provider])
+        return onnxruntime.InferenceSession(str(path), options, providers=[(provider, chosen)])
     except Exception as error:  # the engine has a dozen exception classes, all directly below Exception
         raise ModelError(
             f"{path} is no model that ONNX Runtime {onnxruntime.__version__} can open: {error}. "

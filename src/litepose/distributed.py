@@ -1,0 +1,97 @@
+"""One job on several processes, as torchrun starts them: which part is mine, and how parts come together.
+
+The processes find each other by torchrun's environment variables (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT); with one
+process, or without torchrun, nothing is imported and nothing connects.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+from litepose.errors import MissingPackageError, SettingError
+from litepose.runtimes.base import physical_cores
+
+LONGEST_WAIT = timedelta(hours=24)  # of the first that is ready for the last
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Share:
+    """One process's part of a job. rank: its number, from 0; count: of processes; local: the same on its machine."""
+
+    rank: int = 0
+    count: int = 1
+    local_rank: int = 0
+    local_count: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process speaks for all: it prints and writes."""
+        return self.rank == 0
+
+    def device(self, name: str) -> str:
+        """Return this process's own device of a kind: "cuda" is one for each process of a machine."""
+        return f"cuda:{self.local_rank}" if name == "cuda" and self.count > 1 else name
+
+    def threads(self, given: int | None) -> int | None:
+        """Return how many threads this process may use: those given, or its part of the machine's cores."""
+        if given is not None or self.count == 1:
+            return given
+        return max(1, physical_cores() // self.local_count)
+
+    def part(self, total: int) -> Sequence[int]:
+        """Return which of `total` things are mine: every `count`-th, so that parts are equally hard."""
+        return range(self.rank, total, self.count)
+
+    def gathered(self, value: T) -> list[T]:
+        """Return everybody's value, in order of rank, to the first process, and an empty list to the others.
+
+        All processes must call it. The values travel as pickles between processes of this one job.
+        """
+        if self.count == 1:
+            return [value]
+        import torch.distributed as processes
+
+        everybody: list[T] = [value] * self.count
+        processes.gather_object(value, everybody if self.is_first else None)
+        return everybody if self.is_first else []
+
+    def close(self) -> None:
+        """Leave the others; they may end before or after."""
+        if self.count > 1:
+            import torch.distributed as processes
+
+            processes.destroy_process_group()
+
+
+def open_share() -> Share:
+    """Return this process's share of a job that torchrun started, else all of it.
+
+    Raises SettingError for variables that make no sense, MissingPackageError without torch.
+    """
+    names = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
+    texts = [os.environ.get(name, default) for name, default in names.items()]
+    if not all(text.isdecimal() for text in texts) or not int(texts[0]) < int(texts[1]):
+        found = ", ".join(f"{name}={text!r}" for name, text in zip(names, texts, strict=True))
+        raise SettingError(f"The environment says {found}; a rank is a number below WORLD_SIZE. Start with torchrun.")
+    rank, count, local_rank, local_count = (int(text) for text in texts)
+    if count > 1:
+        _connect()
+    return Share(rank, count, local_rank, max(1, local_count))
+
+
+def _connect() -> None:
+    try:
+        import torch.distributed as processes
+    except ImportError as error:
+        raise MissingPackageError(
+            "Several processes were started; they need PyTorch to find each other. Install it: "
+            "pip install 'litepose[train]'."
+        ) from error
+    if not processes.is_initialized():
+        processes.init_process_group("gloo", timeout=LONGEST_WAIT)
