@@ -84,6 +84,7 @@ TABLE = {
         "runtimes*",
         "evaluation*",
     ],
+    "doctor": [*FORMATS, "runtimes*", "weights", "datasets*", "predictor", "checkpoints", "training*", "export"],
     "benchmark": [*FORMATS, *PICTURES, "predictor", "runtimes*"],
 }
 # These may import everything but commands and web.
