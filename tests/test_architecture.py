@@ -53,6 +53,7 @@ TABLE = {
     "picture_header": VALUES,
     "images": [*FORMATS, "picture_header"],
     "drawing": FORMATS,
+    "page": ["geometry", "files"],
     "tracking": FORMATS,
     "smoothing": FORMATS,
     "detectors": [*FORMATS, "runtimes*"],

@@ -7,13 +7,12 @@ import cv2
 import numpy as np
 import pytest
 
-from dot_model import K, lay_out, paint, write_crop_model, write_dot_model
+from dot_model import K, paint, write_crop_model, write_dot_model
+from dot_pictures import SIZE, write_dot_pictures
 from litepose import cli
 from litepose.skeleton import COCO17
 
 pytest.importorskip("hotcoco")
-
-SIZE = (512, 512)
 
 
 @pytest.fixture(scope="module")
@@ -21,22 +20,8 @@ def folder(tmp_path_factory) -> Path:
     """A dot model and two pictures with two dotted people each, annotated."""
     folder = tmp_path_factory.mktemp("dots")
     write_dot_model(folder / "dots.onnx")
-    (folder / "images").mkdir()
-    people = lay_out(2, SIZE)
-    annotations = []
-    for image_id in (1, 2):
-        cv2.imwrite(str(folder / "images" / f"{image_id}.png"), paint(people, SIZE))
-        for keypoints in people:
-            low, high = keypoints.min(axis=0) - 10, keypoints.max(axis=0) + 10
-            annotations.append({
-                "id": len(annotations) + 1, "image_id": image_id, "category_id": 1, "iscrowd": 0, "num_keypoints": K,
-                "keypoints": np.column_stack([keypoints, np.full(K, 2)]).ravel().tolist(),
-                "bbox": [*low.tolist(), *(high - low).tolist()], "area": float((high - low).prod()),
-            })  # fmt: skip
-    images = [{"id": i, "file_name": f"{i}.png", "width": SIZE[0], "height": SIZE[1]} for i in (1, 2)]
-    categories = [{"id": 1, "name": "person", "keypoints": list(COCO17.keypoints), "skeleton": []}]
-    data = {"images": images, "annotations": annotations, "categories": categories}
-    (folder / "truth.json").write_text(json.dumps(data))
+    data = write_dot_pictures(folder, count=2)
+    images = data["images"]
     images.append({"id": 3, "file_name": "3.png", "width": 512, "height": 512})
     (folder / "images" / "3.png").write_bytes(b"no picture")
     (folder / "broken.json").write_text(json.dumps(data))

@@ -107,3 +107,26 @@ def test_an_unreadable_picture_is_named_and_its_people_are_not_in_the_numbers(fo
     assert "d.png" in capsys.readouterr().err
     report = json.loads((tmp_path / "report.json").read_text())
     assert (report["settings"]["people"], report["stats"]["Mean"]) == (1, 1)
+
+
+def test_saved_results_are_a_mat_file_that_scores_as_the_model_did(folder, tmp_path):
+    results, under, name = tmp_path / "pred.mat", *NAMES["hrnet"][:2]
+    assert evaluate(folder, "hrnet", "--json", str(tmp_path / "a.json"), "--save-results", str(results)) == 0
+    data = str(folder / "hrnet" / under / name)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["eval", "--results", str(results), "--data", data, "--json", str(tmp_path / "b.json")])
+    assert not stop.value.code
+    direct, again = (json.loads((tmp_path / name).read_text()) for name in ("a.json", "b.json"))
+    assert again["stats"] == direct["stats"]
+    assert 0 < again["stats"]["Mean"] < 1
+
+
+def test_a_mat_file_of_other_people_is_refused(folder, tmp_path, capsys):
+    from scipy.io import savemat
+
+    under, name, _ = NAMES["hrnet"]
+    savemat(tmp_path / "pred.mat", {"preds": np.zeros((3, 16, 2))})
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["eval", "--results", str(tmp_path / "pred.mat"), "--data", str(folder / "hrnet" / under / name)])
+    assert stop.value.code == 2
+    assert "(4, 16, 2)" in capsys.readouterr().err

@@ -208,4 +208,4 @@ def test_people_of_a_results_file_are_ranked_by_all_their_digits():
         key: ResultPoses(COCO17, people[name][None], np.ones((1, 17)), [scores[name]])
         for key, name in zip(keys, ("true", "false"), strict=True)
     }
-    assert evaluate_poses(data, found, COCO17).AP == pytest.approx(51 / 101)  # recall .5 at precision 1
+    assert pytest.approx(51 / 101) == evaluate_poses(data, found, COCO17).AP  # recall .5 at precision 1

@@ -239,6 +239,8 @@ def _remarks(data: dict) -> list[str]:  # type: ignore[type-arg]
     if boxes is not None:
         gt = f" (annotated){NOTES.get(data['protocol'], '')}" if boxes == GT else ""
         lines.append(f"Boxes: {boxes}{gt}.")
+    if "OKS" in data:
+        lines.append(f"Mean OKS of the annotated people with whoever is most like them: {data['OKS']:.3f}.")
     if pck is not None:
         of = pck["settings"]
         lines.append(

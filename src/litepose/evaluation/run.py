@@ -18,7 +18,7 @@ from litepose.files import cache_folder
 from litepose.metrics.found_file import FoundFile, Looked
 from litepose.metrics.protocols import EvaluationProtocol, MpiiProtocol
 from litepose.metrics.report import Report, find_people, limited, scored
-from litepose.metrics.results import read_mpii_results, read_results, write_mpii_results, write_results
+from litepose.metrics.results import ResultPoses, read_mpii_results, read_results, write_mpii_results, write_results
 from litepose.poses import Poses
 from litepose.predictor import Predictor
 from litepose.skeleton import MPII16
@@ -104,7 +104,7 @@ def evaluate_results(results: str | Path, data: Data, *, protocol: str | None = 
         found = read_results(results, data.skeleton, ids=data.ids, categories=data.categories)
     if not len(data.ids):
         raise AnnotationError(f"{data.source} lists no pictures, so nothing can be scored on it.")
-    nobody = Poses.empty(data.skeleton)
+    nobody = ResultPoses.empty(data.skeleton)
     everywhere = {key: found.get(key, nobody) for key in data.ids}
     looked = {index: Looked(key, poses) for index, (key, poses) in enumerate(everywhere.items())}
     settings = settings_of_results(results, data, protocol=way.name)

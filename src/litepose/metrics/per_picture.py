@@ -111,6 +111,11 @@ class PerPicture:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def mean(self, measure: str) -> float:
+        """Return a measure that is a share over all pictures, -1 where there is nobody to measure."""
+        sums = self.sums[measure]
+        return float(sums.sum.sum() / sums.of.sum()) if sums.of.any() else -1.0
+
     def only(self, ids: Iterable[int | str]) -> PerPicture:
         """Return what was measured in the named pictures, in the order of the names."""
         wanted, rows = tuple(ids), {key: row for row, key in enumerate(self.ids)}
