@@ -105,8 +105,7 @@ def _check_same_truth(first: SavedReport, second: SavedReport, a: PerPicture, b:
 def _differing(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, tuple[Any, Any]]]:
     for name in {**a, **b}:
         one, other = a.get(name), b.get(name)
-        inner = isinstance(one, Mapping) and isinstance(other, Mapping)
-        if inner and one.get("name") == other.get("name"):
+        if isinstance(one, Mapping) and isinstance(other, Mapping) and one.get("name") == other.get("name"):
             yield from _differing(one, other, f"{prefix}{name}.")
         elif one != other:
             yield f"{prefix}{name}", (_name_of(one), _name_of(other))
