@@ -54,6 +54,7 @@ TABLE = {
     "images": [*FORMATS, "picture_header"],
     "drawing": FORMATS,
     "page": ["geometry", "files"],
+    "failure_report*": [*FORMATS, "metrics*", "drawing", "page", "failure_report*"],
     "tracking": FORMATS,
     "smoothing": FORMATS,
     "detectors": [*FORMATS, "runtimes*"],
