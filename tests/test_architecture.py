@@ -77,6 +77,7 @@ TABLE = {
     "distributed": ["runtimes.base"],
     "evaluation*": [
         *FORMATS,
+        *PICTURES,
         "predictor",
         "detectors",
         "datasets*",
@@ -84,7 +85,9 @@ TABLE = {
         "distributed",
         "runtimes*",
         "evaluation*",
-    ],
+        "failure_report*",
+        "page",
+    ],  # fmt: skip
     "doctor": [*FORMATS, "runtimes*", "weights", "datasets*", "predictor", "checkpoints", "training*", "export"],
     "benchmark": [*FORMATS, *PICTURES, "predictor", "runtimes*"],
 }
