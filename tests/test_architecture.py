@@ -87,7 +87,7 @@ TABLE = {
         "evaluation*",
         "failure_report*",
         "page",
-    ],  # fmt: skip
+    ],
     "doctor": [*FORMATS, "runtimes*", "weights", "datasets*", "predictor", "checkpoints", "training*", "export"],
     "benchmark": [*FORMATS, *PICTURES, "predictor", "runtimes*"],
 }
