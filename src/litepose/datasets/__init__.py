@@ -53,7 +53,7 @@ def open_dataset(
 
         return _on(PackedDataset(path, skeleton=wanted, person_masks=person_masks), wanted)
     data = parsed(path)
-    dataset = _format_of(data, path).open_parsed(
+    dataset = format_of(data, path).open_parsed(
         data,
         name=short_name(path),
         images=images if images is not None else default_images(path),
@@ -121,7 +121,7 @@ def parsed(path: Path) -> Any:
         raise AnnotationError(f"Annotation file {path} is no (complete) JSON: {error}.") from error
 
 
-def _format_of(data: Any, path: Path) -> ModuleType:
+def format_of(data: Any, path: Path) -> ModuleType:
     """Return the file of this package that opens the parsed annotations: COCO's for an object none other knows."""
     known = _known(data)
     if known is not None:
