@@ -8,8 +8,8 @@ exchanged, and nothing else. An exchange is suspected where the evidence that it
 labels by more than it needs.
 
 The weights are those under which COCO's labels are likeliest among all EXCHANGES (a log-linear model fitted to half of
-the people of COCO 2017 train, `benchmarks/label_checks.py --fit`); what each exchange needs makes it suspected for some
-0.07 % of them. Of people without labelled face nothing tells front from back: there an exchange of the whole person
+the people of COCO 2017 train, `benchmarks/label_checks.py --fit`); what each exchange needs makes it suspected for
+0.1 % of them at most. Without a labelled face nothing tells front from back: there an exchange of the whole person
 cannot be seen, one of a part can.
 """
 
@@ -88,21 +88,21 @@ PIECES = (
 
 # Of exchanges that are the same for a person, whose other pairs are not labelled, the first counts.
 EXCHANGES = (
-    Exchange("eyes", ("eye",), 1.1),
-    Exchange("ears", ("ear",), 1.1),
-    Exchange("face", FACE_PAIRS, 1.1),
-    Exchange("shoulders", ("shoulder",), 3.0),
-    Exchange("elbows", ("elbow",), 1.3),
-    Exchange("wrists", ("wrist",), 3.4),
-    Exchange("arms", ("elbow", "wrist"), 3.0),
-    Exchange("shoulders and arms", ("shoulder", "elbow", "wrist"), 3.6),
-    Exchange("hips", ("hip",), 2.3),
-    Exchange("knees", ("knee",), 2.8),
-    Exchange("ankles", ("ankle",), 3.6),
+    Exchange("eyes", ("eye",), 1.3),
+    Exchange("ears", ("ear",), 1.3),
+    Exchange("face", FACE_PAIRS, 1.3),
+    Exchange("shoulders", ("shoulder",), 3.2),
+    Exchange("elbows", ("elbow",), 1.5),
+    Exchange("wrists", ("wrist",), 3.6),
+    Exchange("arms", ("elbow", "wrist"), 3.2),
+    Exchange("shoulders and arms", ("shoulder", "elbow", "wrist"), 3.8),
+    Exchange("hips", ("hip",), 2.5),
+    Exchange("knees", ("knee",), 3.0),
+    Exchange("ankles", ("ankle",), 3.8),
     Exchange("legs", ("knee", "ankle"), 3.2),
-    Exchange("hips and legs", ("hip", "knee", "ankle"), 3.5),
-    Exchange("body", BODY_PAIRS, 3.5),
-    Exchange("whole person", PAIRS, 2.8),
+    Exchange("hips and legs", ("hip", "knee", "ankle"), 3.7),
+    Exchange("body", BODY_PAIRS, 3.7),
+    Exchange("whole person", PAIRS, 3.0),
 )
 
 SOFTNESS = 0.06  # of the squared torso: pairs closer together than about a quarter of it say less

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ class Labels:
     counts: np.ndarray
     broken: np.ndarray
 
-    @property
+    @cached_property
     def labelled(self) -> np.ndarray:
         """Which keypoints are labelled: (N, K) bool."""
         return self.keypoints[..., 2] > 0
