@@ -46,7 +46,7 @@ TABLE = {
     "runtimes": ["spec", "runtimes.*"],
     "runtimes.torch": ["spec", "runtimes.base", "checkpoints"],
     "runtimes.*": ["spec", "runtimes.base"],
-    "datasets*": [*FORMATS, *PICTURES, "transforms", "datasets*"],
+    "datasets*": [*FORMATS, *PICTURES, "transforms", "page", "datasets*"],
     "transforms*": [*FORMATS, "transforms*"],
     "crops": [*FORMATS, "transforms*"],
     "metrics*": [*FORMATS, "metrics*"],
