@@ -46,7 +46,7 @@ TABLE = {
     "runtimes": ["spec", "runtimes.*"],
     "runtimes.torch": ["spec", "runtimes.base", "checkpoints"],
     "runtimes.*": ["spec", "runtimes.base"],
-    "datasets*": [*FORMATS, *PICTURES, "transforms", "datasets*"],
+    "datasets*": [*FORMATS, *PICTURES, "transforms", "page", "datasets*"],
     "transforms*": [*FORMATS, "transforms*"],
     "crops": [*FORMATS, "transforms*"],
     "metrics*": [*FORMATS, "metrics*"],
@@ -77,6 +77,7 @@ TABLE = {
     "distributed": ["runtimes.base"],
     "evaluation*": [
         *FORMATS,
+        *PICTURES,
         "predictor",
         "detectors",
         "datasets*",
@@ -84,7 +85,10 @@ TABLE = {
         "distributed",
         "runtimes*",
         "evaluation*",
+        "failure_report*",
+        "page",
     ],
+    "doctor": [*FORMATS, "runtimes*", "weights", "datasets*", "predictor", "checkpoints", "training*", "export"],
     "benchmark": [*FORMATS, *PICTURES, "predictor", "runtimes*"],
 }
 # These may import everything but commands and web.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 FIRST = "A"
 OTHERS = "BCDEFGHIJKLMNOPQRSTUVWXYZ"
 BAR_AFTER_S = 1.0
+LONGEST = 60  # letters of a setting
+HASH_LETTERS = 12
 
 
 def run(
@@ -29,7 +32,7 @@ def run(
     shared: Annotated[bool, typer.Option("--shared", help="Compare on the pictures that both have.")] = False,
     json: JsonOption = None,
 ) -> None:
-    from litepose.files import check_writable, write_report
+    from litepose.files import check_writable, short_name, write_report
     from litepose.metrics.bootstrap import compare
     from litepose.metrics.saved_report import different_settings, on_the_same_pictures, read_report
 
@@ -48,8 +51,8 @@ def run(
         _print(first, other, letter, differences, len(pair[0]), level)
         _print_settings(settings, letter)
         written.append({
-            "first": first.path, "second": other.path, "pictures": len(pair[0]),
-            "measures": {one.measure: one.to_json() for one in differences},
+            "first": short_name(first.path), "second": short_name(other.path), "pictures": len(pair[0]),
+            "measures": {one.measure: {**one.to_json(), "verdict": verdict(one, letter)} for one in differences},
             "settings": {name: list(values) for name, values in settings.items()},
         })  # fmt: skip
     if json is not None:
@@ -100,12 +103,14 @@ def _print_settings(settings: dict[str, tuple[Any, Any]], letter: str) -> None:
 
     console = Console()
     for name, (one, other) in settings.items():
+        if name.endswith("sha256"):
+            one, other = ("-" if value is None else value[:HASH_LETTERS] for value in (one, other))
         line = f"  {name}: {FIRST} {_shown(one)}, {letter} {_shown(other)}"
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _shown(value: Any) -> str:
-    return "-" if value is None else str(value)
+    return "-" if value is None else textwrap.shorten(str(value), LONGEST, placeholder="...")
 
 
 class _Bar:

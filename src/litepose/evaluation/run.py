@@ -20,6 +20,7 @@ from litepose.metrics.found_file import FoundFile, Looked
 from litepose.metrics.protocols import EvaluationProtocol, MpiiProtocol
 from litepose.metrics.report import Report, find_people, limited, scored
 from litepose.metrics.results import ResultPoses, read_mpii_results, read_results, write_mpii_results, write_results
+from litepose.metrics.truth import Truth
 from litepose.poses import Poses
 from litepose.predictor import Predictor
 from litepose.skeleton import MPII16
@@ -30,6 +31,7 @@ class Evaluation:
     """What came of it.
 
     report: None where the pictures have no truth. found: the people by id of the picture. unreadable: (id, message).
+    truth: what the people were scored against; None without a report and of MPII's protocol, which has its own.
     """
 
     data: Data
@@ -37,6 +39,7 @@ class Evaluation:
     report: Report | None
     found: Mapping[Any, Poses]
     unreadable: tuple[tuple[int | str, str], ...] = ()
+    truth: Truth | None = None
     progress_file: FoundFile | None = None
 
     def save_results(self, path: str | Path) -> None:
@@ -124,7 +127,9 @@ def _evaluation(
     ordered = [looked[index] for index in sorted(looked)]
     found = {one.id: one.poses for one in ordered if one.poses is not None}
     unreadable = tuple((one.id, one.error) for one in ordered if one.poses is None)
-    return Evaluation(data, way, report, found, unreadable, file)
+    seen = Truth(data.skeleton, tuple(one.truth for one in ordered if one.truth is not None))
+    truth = None if report is None else way.truth_of(found, seen)
+    return Evaluation(data, way, report, found, unreadable, truth, file)
 
 
 def _progress_file(

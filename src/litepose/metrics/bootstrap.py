@@ -3,7 +3,8 @@
 Sources: Efron and Tibshirani 1993, "An Introduction to the Bootstrap" (percentile interval); Koehn 2004, "Statistical
 Significance Tests for Machine Translation Evaluation" (both systems on the same resamples). A resample is a weight for
 each picture, how often it was drawn; AP is accumulated with these weights as pycocotools accumulates without
-(cocodataset/cocoapi, PythonAPI/pycocotools/cocoeval.py), so weights of 1 give its number to the last bit.
+(cocodataset/cocoapi, PythonAPI/pycocotools/cocoeval.py), so weights of 1 give its number to the last bit, and others
+that of a data set with so many copies of each picture. Of equal scores the copies of the first person come first.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from litepose.errors import AnnotationError, SettingError
 from litepose.metrics.per_picture import PerPicture
 
 SECTION = "per_picture"
-UNEQUAL_ANYWAY = ("unreadable",)  # settings whose difference says nothing of how was measured
+RESULTS = ("unreadable", "pictures_with_more")  # among the settings, but of what came out
 
 
 @dataclass(frozen=True)
@@ -79,38 +79,40 @@ def on_the_same_pictures(
 
 
 def different_settings(first: SavedReport, second: SavedReport) -> dict[str, tuple[Any, Any]]:
-    """Return {setting: (value in the first, value in the second)} where they differ; None = it has none."""
-    a, b = (dict(_flat(report.settings)) for report in (first, second))
-    names = [name for name in {**a, **b} if name.split(".")[0] not in UNEQUAL_ANYWAY]
-    return {name: (a.get(name), b.get(name)) for name in names if a.get(name) != b.get(name)}
+    """Return {setting: (value in the first, value in the second)} where they differ; None = it has none.
+
+    Of settings within settings each is named ("versions.numpy"), or only what they belong to where that differs.
+    """
+    a, b = ({name: one for name, one in report.settings.items() if name not in RESULTS} for report in (first, second))
+    return dict(_differing(a, b))
 
 
 def _check_same_truth(first: SavedReport, second: SavedReport, a: PerPicture, b: PerPicture) -> None:
-    """Raise SettingError where in a picture different people, or different keypoints, were looked for."""
-    counts = {
-        f"{name}'s number": (sums.of, b.sums[name].of)
-        for name, sums in a.sums.items()
-        if name in b.sums
-    }  # fmt: skip
+    """Raise SettingError where other people, or other keypoints of theirs, were looked for in a picture."""
+    counts = {name: (sums.of, b.sums[name].of) for name, sums in a.sums.items() if name in b.sums}
     if a.outcomes is not None and b.outcomes is not None:
-        counts = {"number of people": (a.outcomes.num_truth, b.outcomes.num_truth), **counts}
-    for what, (one, other) in counts.items():
+        counts["AP"] = a.outcomes.num_truth, b.outcomes.num_truth
+    for measure, (one, other) in counts.items():
         rows = np.flatnonzero(one != other)
         if len(rows):
             raise SettingError(
-                f"{first.path} and {second.path} were scored against different annotations: the {what} differs in "
-                f"{len(rows)} of {len(a)} pictures (the first: {a.ids[rows[0]]!r}, {one[rows[0]]:g} and "
+                f"{first.path} and {second.path} were scored against different annotations: in {len(rows)} of {len(a)} "
+                f"pictures {measure} is of other numbers (in the first, {a.ids[rows[0]]!r}, of {one[rows[0]]:g} and "
                 f"{other[rows[0]]:g}). Evaluate both on one file, with models on one skeleton."
             )
 
 
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield nested settings as ("versions.numpy", value)."""
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
+def _differing(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, tuple[Any, Any]]]:
+    for name in {**a, **b}:
+        one, other = a.get(name), b.get(name)
+        if isinstance(one, Mapping) and isinstance(other, Mapping) and one.get("name") == other.get("name"):
+            yield from _differing(one, other, f"{prefix}{name}.")
+        elif one != other:
+            yield f"{prefix}{name}", (_name_of(one), _name_of(other))
+
+
+def _name_of(value: Any) -> Any:
+    return value["name"] if isinstance(value, Mapping) and "name" in value else value
 
 
 def _read_json(path: str | Path) -> Any:
