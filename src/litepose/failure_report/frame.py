@@ -37,7 +37,7 @@ def head(scores: Mapping[str, Any], summary: Sequence[str]) -> dict[str, Any]:
         "data": settings.get("data", "its data"),
         "protocol": scores.get("protocol", ""),
         "facts": facts,
-        "stats": scores.get("stats", {}),
+        "stats": {name.replace("_", " "): value for name, value in scores.get("stats", {}).items()},
         "summary": summary,
         "settings": {name: _plain(value) for name, value in settings.items()},
     }
