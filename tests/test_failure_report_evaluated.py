@@ -30,7 +30,7 @@ def written(folder, protocol, found, *, seen=None, skeleton=COCO17):
     """Return what the page's numbers are and what the page is."""
     scores = protocol.score(found, Truth(skeleton, ()) if seen is None else seen)
     report = Report(scores, len(found), settings={"model": "tiny", "data": "made"})
-    write_failure_report(folder, report, protocol, found, image_of=blank, seen=seen)
+    write_failure_report(folder, report, protocol, found, image_of=blank, seen=seen or Truth(skeleton, ()))
     return json.loads((folder / "diagnosis.json").read_text()), (folder / "index.html").read_text()
 
 

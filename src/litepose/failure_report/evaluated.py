@@ -13,7 +13,7 @@ from litepose.failure_report.ap import write_coco_report
 from litepose.failure_report.frame import ImageOf
 from litepose.failure_report.pck import write_pck_report, write_pckh_report
 from litepose.metrics import pckh
-from litepose.metrics.protocols import CocoProtocol, CrowdPoseProtocol, EvaluationProtocol, MpiiProtocol, PckProtocol
+from litepose.metrics.protocols import CrowdPoseProtocol, EvaluationProtocol, MpiiProtocol, PckProtocol
 from litepose.metrics.report import AnnotatedPictures, Report
 from litepose.metrics.truth import Truth
 from litepose.page import check_page_packages
@@ -27,21 +27,22 @@ def write_failure_report(
     found: Mapping[Any, Poses],
     *,
     image_of: ImageOf,
-    seen: Truth | None = None,
+    seen: Truth,
     sizes: Mapping[int | str, tuple[int, int]] | None = None,
 ) -> None:
     """Write why the evaluation gave what it gave: index.html, and diagnosis.json beside it.
 
-    found: by picture id, of the pictures that could be read, as `protocol.score` took them. seen: the samples' own
-    truth, where the protocol needs it. image_of, sizes: as in `write_coco_report`, see `reader_of` and `sizes_in`.
-    Raises SettingError where nothing can be written, MissingPackageError.
+    found, seen: as `protocol.score` took them. image_of, sizes: as in `write_coco_report`; `reader_of` and `sizes_in`
+    make them. Raises SettingError where nothing can be written, MissingPackageError.
     """
     check_page_packages()
     scores = {name: value for name, value in report.to_json().items() if name != "per_picture"}
     if isinstance(protocol, MpiiProtocol):
         _write_mpii(directory, scores, protocol, found, image_of)
         return
-    truth, levels = _truth_of(protocol, found, seen)
+    truth = protocol.truth_of(found, seen)
+    assert truth is not None, protocol
+    levels = protocol.truth.levels if isinstance(protocol, CrowdPoseProtocol) else None
     if isinstance(protocol, PckProtocol):
         write_pck_report(directory, scores, truth, found, truth.skeleton, image_of=image_of)
     else:
@@ -72,18 +73,6 @@ def sizes_in(content: Any) -> dict[int | str, tuple[int, int]]:
         if isinstance(width, int | float) and isinstance(height, int | float) and min(width, height) > 0:
             sizes[image["id"]] = (int(width), int(height))
     return sizes
-
-
-def _truth_of(
-    protocol: EvaluationProtocol, found: Mapping[Any, Poses], seen: Truth | None
-) -> tuple[Truth, Mapping[int | str, str] | None]:
-    """Return the truth of the pictures that were looked at, and CrowdPose's levels."""
-    if isinstance(protocol, CrowdPoseProtocol):
-        return protocol.truth.truth.only(found), protocol.truth.levels
-    assert isinstance(protocol, CocoProtocol | PckProtocol), protocol
-    truth = seen if protocol.truth is None else protocol.truth.only(found)
-    assert truth is not None, "the protocol scores against the samples: give what was seen"
-    return truth, None
 
 
 def _write_mpii(
