@@ -100,31 +100,40 @@ def _fill(network: nn.Module, numbers: Tensor) -> nn.Module:
 def _unfolded(network: nn.Module, rewrite: Rewrite, stored: dict[str, np.ndarray], path: Path) -> Tensor:
     """Return the unknown numbers, one float64 vector, of a float64 network that has its normalisations."""
     numbers = torch.cat([tensor.flatten() for tensor in _unknown(network)])
-    orders = [torch.randperm(len(numbers), generator=torch.Generator().manual_seed(seed)) for seed in (1, 2)]
-    probes = [torch.zeros_like(numbers), torch.ones_like(numbers), *(torch.argsort(one).double() for one in orders)]
-    zeros, ones, *numbered = (rewrite(_fill(network, probe)).state_dict() for probe in probes)
+    constants = rewrite(_fill(network, torch.zeros_like(numbers))).state_dict()
+    ones = rewrite(_fill(network, torch.ones_like(numbers))).state_dict()
+    factors = {name: ones.pop(name) - constant for name, constant in constants.items()}
+    first, second = (_places(network, rewrite, constants, factors, seed=seed) for seed in (1, 2))
     found = torch.zeros(len(numbers), dtype=torch.bool)
-    for name, constant in zeros.items():
-        values = torch.from_numpy(stored[name].astype(np.float64))
-        factor = ones[name] - constant
-        free = factor != 0
-        if not torch.allclose(values[~free], constant[~free], rtol=ROUNDING, atol=1e-7):
+    for name, factor in factors.items():
+        rest, free = torch.from_numpy(stored[name].astype(np.float64)) - constants[name], factor != 0
+        if not (rest[~free].abs() <= ROUNDING * constants[name][~free].abs() + 1e-7).all():
             raise _other_version(path, f"{name} holds other constants")
-        first, second = (_places(one[name][free], constant[free], factor[free], order)
-                         for one, order in zip(numbered, orders, strict=True))  # fmt: skip
-        if not torch.equal(first, second):  # sums of several numbers get two names
+        if not torch.equal(first[name], second[name]):  # sums of several numbers get two names
             raise _other_version(path, f"{name} mixes numbers of several tensors")
-        numbers[first] = (values - constant)[free] / factor[free]
-        found[first] = True
+        numbers[first[name]] = rest[free] / factor[free]
+        found[first[name]] = True
     if not found.all() and not any((norm.weight == 0).any() for norm in norms_of(network)):
         raise _other_version(path, f"{int((~found).sum())} of {len(found)} numbers are not in it")
     return numbers
 
 
-def _places(written: Tensor, constant: Tensor, factor: Tensor, order: Tensor) -> Tensor:
-    """Return where the numbers lie that were numbered by their ranks in `order`."""
-    ranks = ((written - constant) / factor).round().long()
-    return order[ranks.clamp(0, len(order) - 1)]
+def _places(
+    network: nn.Module, rewrite: Rewrite, constants: dict[str, Tensor], factors: dict[str, Tensor], *, seed: int
+) -> dict[str, Tensor]:
+    """Return, for each tensor that an export writes, where its numbers that are not constant come from.
+
+    seed: of the order in which the unknown numbers are numbered.
+    """
+    count = sum(tensor.numel() for tensor in _unknown(network))
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    written = rewrite(_fill(network, torch.argsort(order).double())).state_dict()
+    places = {}
+    for name, factor in factors.items():
+        free = factor != 0
+        ranks = ((written.pop(name) - constants[name])[free] / factor[free]).round().long()
+        places[name] = order[ranks.clamp(0, count - 1)]
+    return places
 
 
 def _other_version(path: Path, what: str) -> CheckpointError:
