@@ -121,12 +121,20 @@ def load(path: str | Path) -> tuple[dict[str, Tensor], PoseSpec]:
 
 
 def load_network(path: str | Path) -> tuple[PoseNetwork, PoseSpec]:
-    """Return (network in eval mode, spec) of a .safetensors file. Raises CheckpointError, SpecError."""
+    """Return (network in eval mode, spec) of a .safetensors file.
+
+    Raises CheckpointError, SpecError, and ModelError for a supernet.
+    """
     state, spec = load(path)
     try:
         network = build_network(spec)
     except (ModelError, SettingError) as error:
         raise SpecError(f"{path} describes a network that cannot be built: {error}") from error
+    if network.is_supernet:
+        raise ModelError(
+            f"{path} was given as a network; it is a supernet, of which networks are cut: "
+            f"litepose extract {path} --arch FILE.json -o CHECKPOINT.safetensors"
+        )
     load_state(network, state, source=str(path))
     return network.eval(), spec
 
