@@ -18,6 +18,8 @@ from litepose.models.layers import ConvNorm, FamilyDefault, SeparableHead
 from litepose.models.litepose import KERNEL, InvertedBottleneck, LitePose, uniform_arch
 from litepose.models.litepose import OFFICIAL_KEYS as LITEPOSE_KEYS
 
+KERNEL_MAPS = "kernel_maps"  # in the names of the tensors that only a supernet has
+
 
 class LitePoseSuper(LitePose):
     """The widest LitePose of a space, with what smaller kernels need.
