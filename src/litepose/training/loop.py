@@ -29,7 +29,7 @@ from litepose.training.log import RunLog, describe
 from litepose.training.optim import AveragedWeights, make_optimizer, set_learning_rate, staged_learning_rate
 from litepose.training.recipe import Recipe
 from litepose.training.sources import open_sources, open_validation
-from litepose.training.start import check_same_recipe, make_loss, make_spec, take_over
+from litepose.training.start import check_same_recipe, make_loss, make_spec, open_device, take_over
 from litepose.training.state import TrainingState, has_checkpoint, load_checkpoint, save_checkpoint
 from litepose.training.stop import StopOnSignal
 from litepose.training.supernet import SupernetSteps, SupernetValidation, open_steps
@@ -173,7 +173,7 @@ def set_up(
     sources, weights = open_sources(recipe, spec.input)
     spec = spec.with_provenance(data=[source.name for source in sources])
     loss = make_loss(recipe, spec)
-    place = _device(device)
+    place = open_device(device)
 
     if recipe.run.threads:
         torch.set_num_threads(recipe.run.threads)
@@ -434,12 +434,3 @@ def _as_floats(values: Mapping[str, Tensor]) -> dict[str, float]:
     """Return scalars as numbers with one transfer from the device."""
     numbers = torch.stack([value.detach().float() for value in values.values()]).tolist()
     return dict(zip(values, numbers, strict=True))
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise SettingError(f"--device {name}: PyTorch cannot compute there ({error}). Possible here: cpu.") from error
-    return device

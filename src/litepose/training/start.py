@@ -194,6 +194,16 @@ def _candidates(path: Path, model: str) -> list[dict[str, Tensor]]:
     return [importing.rename(state, keys, source=source) for state in states for source in importing.SOURCES]
 
 
+def open_device(name: str) -> torch.device:
+    """Return the device of this name. Raises SettingError where PyTorch cannot compute there."""
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise SettingError(f"--device {name}: PyTorch cannot compute there ({error}). Possible here: cpu.") from error
+    return device
+
+
 def check_same_recipe(recipe: Recipe, saved: str) -> None:
     """Raise SettingError where a resumed run would not be the run that was begun. saved: its recipe as TOML."""
     before, now = _flat(tomllib.loads(saved)), _flat(tomllib.loads(recipe.to_toml()))
