@@ -114,12 +114,15 @@ def _at_outputs(module: nn.Module, x: Tensor, output: Tensor) -> int:
     return true_macs(module, x, output)
 
 
+_LITEPOSE_PER_ELEMENT = {nn.BatchNorm2d: 2, nn.ReLU6: 1, nn.ReLU: 2, nn.Upsample: 2, nn.UpsamplingNearest2d: 1}
+
+
 def _litepose(module: nn.Module, x: Tensor, output: Tensor) -> int:
     # ptflops, as mit-han-lab/litepose@00b702d uses it. It sees ReLU, pools and upsampling twice: the module and the
-    # function that it calls.
+    # function that it calls. UpsamplingNearest2d stands for a function that the authors call without a module.
     if isinstance(module, nn.AdaptiveAvgPool2d):
         return 2 * x.numel()
-    per_element = {nn.BatchNorm2d: 2, nn.ReLU6: 1, nn.ReLU: 2, nn.Upsample: 2}.get(type(module), 0)
+    per_element = _LITEPOSE_PER_ELEMENT.get(type(module), 0)
     if isinstance(module, nn.Conv2d) and module.bias is not None:
         per_element = 1
     return _at_outputs(module, x, output) + per_element * output.numel()

@@ -40,7 +40,6 @@ ATTENTION_RATIO = 4
 BRANCH_CHANNELS = 32  # of the finest branch at scale 0, and of the head
 SCALE_BASE = 1.2455
 BLOCKS = 2  # on each branch of an exchange module, and in the head
-DROPPED_SHARE = 0.2
 
 
 class EfficientHRNet(PoseNetwork):
@@ -49,7 +48,8 @@ class EfficientHRNet(PoseNetwork):
     width, depth: factors of the EfficientNet's channels and blocks.
     scale: of the branches; each step down divides their channels by 1.2455.
     modules: exchange modules of the stages with two, three and four branches.
-    dropped_share: of the pictures of a batch for which a block of the backbone passes its input alone, while training.
+    dropped_share: of the pictures of a batch for which a block of the backbone passes its input alone, in training; the
+        authors train with 0.2.
     tag_per_keypoint, center_keypoint, heatmap_outputs, tag_outputs: see `layers.ae_output_channels`.
     """
 
@@ -64,7 +64,7 @@ class EfficientHRNet(PoseNetwork):
         depth: float = 0.833,
         scale: int = -1,
         modules: Sequence[int] = (1, 3, 3),
-        dropped_share: float = DROPPED_SHARE,
+        dropped_share: float = 0.0,
         tag_per_keypoint: bool = True,
         center_keypoint: bool = False,
         heatmap_outputs: Sequence[bool] = (True, True),
@@ -150,7 +150,9 @@ class AttentionBottleneck(nn.Module):
         y = self.project(self.attention(self.depthwise(self.expand(x))))
         if not self.adds_input:
             return y
-        if self.training:  # drop connect, Tan and Le 2019: the rest is enlarged so that the mean stays
+        if (
+            self.training and self.dropped_share
+        ):  # drop connect, Tan and Le 2019: the rest is enlarged so that the mean stays
             y = y * F.dropout(y.new_ones(len(y), 1, 1, 1), self.dropped_share)
         return x + y
 
