@@ -123,7 +123,7 @@ def _litepose(module: nn.Module, x: Tensor, output: Tensor) -> int:
     if isinstance(module, nn.AdaptiveAvgPool2d):
         return 2 * x.numel()
     per_element = _LITEPOSE_PER_ELEMENT.get(type(module), 0)
-    if isinstance(module, nn.Conv2d) and module.bias is not None:
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and module.bias is not None:
         per_element = 1
     return _at_outputs(module, x, output) + per_element * output.numel()
 
