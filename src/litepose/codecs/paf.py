@@ -18,10 +18,10 @@ from litepose.codecs.paf_limbs import limbs_of
 from litepose.codecs.paf_maps import (
     PafMaps,
     Peaks,
+    coarse_fields,
     coarse_peaks,
+    enlarged_fields,
     enlarged_peaks,
-    fields_at_cells,
-    fields_between_cells,
     merge,
     mirror_order,
 )
@@ -49,8 +49,6 @@ class PafCodec:
     limb_samples: places at which a field is looked at between two peaks. sample_threshold: of the field along the limb,
         above which a place counts. sample_share: more than this share of them must count.
     min_keypoints, min_score: people with fewer keypoints, or less score for each of them, are left out.
-    shift_mirrored: move the fields of a mirrored pass one cell to the right before they are averaged, which the
-        targets' grid needs: they stand for the corners of cells.
     """
 
     name: ClassVar[str] = "paf"
@@ -67,7 +65,6 @@ class PafCodec:
     sample_share: float = 0.8
     min_keypoints: int = 3
     min_score: float = 0.2
-    shift_mirrored: bool = True
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -123,8 +120,7 @@ class PafCodec:
         cells = size[0] // self.output_stride, size[1] // self.output_stride
         return merge(
             passes, size=size, grid=(cells[0] * self.upsample, cells[1] * self.upsample), upsample=self.upsample,
-            mirror=mirror_order(skeleton.mirror_indices, limbs_of(skeleton).ends), shift_mirrored=self.shift_mirrored,
-            whole=self.mode == "exact",
+            mirror=mirror_order(skeleton.mirror_indices, limbs_of(skeleton).ends), whole=self.mode == "exact",
         )  # fmt: skip
 
     def decode(self, maps: PafMaps, skeleton: Skeleton) -> Poses:
@@ -152,26 +148,19 @@ class PafCodec:
     def match(self, maps: PafMaps, skeleton: Skeleton) -> tuple[Peaks, np.ndarray]:
         """Return all peaks, and who is made of them: (N, K + 2) float64: peak of each keypoint or -1, score, count."""
         limbs, num_keypoints = limbs_of(skeleton), skeleton.num_keypoints
-        settings = {"samples": self.limb_samples, "above": self.sample_threshold, "share": self.sample_share}
         if self.mode == "fast":
             peaks = coarse_peaks(maps, above=self.detection_threshold, distance=COARSE_DISTANCE)
-            corner = np.float32(0.5 - 0.5 / self.output_stride)  # a field's cell stands for its first pixel
-
-            def between(limb: np.ndarray, places: np.ndarray) -> np.ndarray:
-                return fields_between_cells(maps, limb, places + corner)
-
-            entries = assemble_merging(
-                connect(peaks, limbs, num_keypoints, between, **settings), peaks.heats, limbs, num_keypoints
-            )
+            # A cell of a heatmap stands for its middle, one of a field for its first pixel.
+            fields = coarse_fields(maps, 0.5 - 0.5 / self.output_stride)
         else:
             peaks = enlarged_peaks(maps, above=self.detection_threshold, distance=self.peak_distance)
-
-            def at_cells(limb: np.ndarray, places: np.ndarray) -> np.ndarray:
-                return fields_at_cells(maps, limb, np.rint(places).astype(np.int64))
-
-            entries = assemble(
-                connect(peaks, limbs, num_keypoints, at_cells, **settings), peaks.heats, limbs, num_keypoints
-            )
+            fields = enlarged_fields(maps)
+        connections = connect(
+            peaks, limbs, num_keypoints, fields,
+            samples=self.limb_samples, above=self.sample_threshold, share=self.sample_share,
+        )  # fmt: skip
+        put_together = assemble_merging if self.mode == "fast" else assemble
+        entries = put_together(connections, peaks.heats, limbs, num_keypoints)
         enough = (entries[:, -1] >= self.min_keypoints) & (entries[:, -2] / entries[:, -1] >= self.min_score)
         return peaks, entries[enough]
 

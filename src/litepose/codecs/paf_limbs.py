@@ -55,16 +55,14 @@ def limbs_of(skeleton: Skeleton) -> Limbs:
     ends = skeleton.limb_indices or tuple((i, i + 1) for i in range(skeleton.num_keypoints - 1))
     if not ends:
         raise SkeletonError(
-            f"Part affinity fields were asked for on skeleton {skeleton.name!r}, which has one keypoint and so no limb. "
-            "Give it another keypoint, or take another family of networks."
+            f"Part affinity fields were asked for on skeleton {skeleton.name!r}, which has one keypoint and so no "
+            "limb. Give it another keypoint, or take another family of networks."
         )
     tree, closing = _walk(ends, skeleton.num_keypoints)
     return Limbs((*tree, *closing), tuple(range(len(ends))), len(closing))
 
 
-def _walk(
-    ends: tuple[tuple[int, int], ...], num_keypoints: int
-) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+def _walk(ends: tuple[tuple[int, int], ...], num_keypoints: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
     """Return the limbs in the order of a walk over the skeleton, each away from its start, and those that are left."""
     left = list(ends)
     degree = [sum(keypoint in pair for pair in ends) for keypoint in range(num_keypoints)]

@@ -1,7 +1,7 @@
-"""Heatmaps and part affinity fields as the decoder reads them: merged from forward passes, enlarged only where looked at.
+"""Heatmaps and part affinity fields as the decoder reads them: merged from passes, enlarged only where looked at.
 
-Source: val.py and modules/keypoints.py of Daniil-Osokin/lightweight-human-pose-estimation.pytorch@d23c284, which enlarges
-all maps as a whole (cv2.resize, cubic). An enlargement is linear in each axis, so a value of the enlarged map is a row
+Source: val.py and modules/keypoints.py of Daniil-Osokin/lightweight-human-pose-estimation.pytorch@d23c284, which
+enlarges all maps as a whole (cv2.resize, cubic). An enlargement is linear in each axis, so a value of the enlarged map is a row
 of one matrix, the small map, and a row of another: the same numbers up to the rounding of float32, for the few places
 where a peak can be or a limb is looked at.
 """
@@ -9,7 +9,8 @@ where a peak can be or a limb is looked at.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -21,6 +22,9 @@ from litepose.codecs.maps import find_peaks
 TILE = 32  # cells of the enlarged map that are looked at together
 MOST_PEAKS = 100  # of one keypoint in "fast" decoding
 LOWEST_HEAT = 1e-3  # in a logarithm
+
+# Limbs (M,) and places (M, S, 2) float32 x, y in cells -> the fields there, (M, S, 2).
+Fields = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,6 @@ def merge(
     grid: tuple[int, int],
     upsample: int,
     mirror: tuple[np.ndarray, np.ndarray],
-    shift_mirrored: bool,
     whole: bool,
 ) -> PafMaps:
     """Average forward passes over one picture: plain, mirrored, at several scales.
@@ -67,8 +70,9 @@ def merge(
     by_scale = []
     for scale in sorted({one.scale for one in passes}, reverse=True):
         alike = [one for one in passes if one.scale == scale]
-        sums = [_upright(one, mirror, shift_mirrored) for one in alike]
-        by_scale.append(np.mean(sums, axis=0, dtype=np.float32) if len(sums) > 1 else sums[0])
+        # Fields are drawn at the corners of cells, so a mirrored one lies nearly a cell further left. Where they are
+        # read there ("fast") that is undone; the reference reads them at the middles, between the two.
+        by_scale.append(_mean([_upright(one, mirror, shift=not whole) for one in alike]))
     num_heatmaps = len(mirror[0])
     cells = by_scale[0].shape[:0:-1]
     if not whole:
@@ -78,9 +82,7 @@ def merge(
         steps = [((maps.shape[2] * upsample, maps.shape[1] * upsample), grid) for maps in by_scale]
         joined = _mean([_enlarged(maps, way) for maps, way in zip(by_scale, steps, strict=True)])
         return PafMaps(joined[:num_heatmaps], joined[num_heatmaps:], size)
-    across, down = (
-        enlarging(length, length * upsample, end) for length, end in zip(cells, grid, strict=True)
-    )
+    across, down = (enlarging(length, length * upsample, end) for length, end in zip(cells, grid, strict=True))
     return PafMaps(by_scale[0][:num_heatmaps], by_scale[0][num_heatmaps:], size, down, across)
 
 
@@ -103,7 +105,7 @@ def mirror_order(keypoints: np.ndarray, ends: Sequence[tuple[int, int]]) -> tupl
     return keypoints, limbs
 
 
-def _upright(one: Pass, mirror: tuple[np.ndarray, np.ndarray], shift: bool) -> np.ndarray:
+def _upright(one: Pass, mirror: tuple[np.ndarray, np.ndarray], *, shift: bool) -> np.ndarray:
     """Return the maps of one pass without the background, what mirroring did undone: (K + 2L, h, w) float32."""
     heatmaps, pafs = (np.asarray(output, dtype=np.float32) for output in one.outputs)
     heatmaps = heatmaps[: len(mirror[0])]
@@ -116,13 +118,13 @@ def _mirrored_fields(pafs: np.ndarray, limbs: np.ndarray, shift: bool) -> np.nda
     fields = pafs.reshape(-1, 2, *pafs.shape[1:])[limbs[:, 0], :, :, ::-1].copy()
     fields *= limbs[:, 1, None, None, None]
     fields[:, 0] *= -1
-    if shift:  # fields are drawn at the corners of cells, which mirror one cell further left
+    if shift:
         fields[..., 1:] = fields[..., :-1].copy()
     return fields.reshape(pafs.shape)
 
 
 def _mean(maps: list[np.ndarray]) -> np.ndarray:
-    return maps[0] if len(maps) == 1 else np.mean(maps, axis=0, dtype=np.float32)
+    return maps[0] if len(maps) == 1 else sum(maps[1:], start=maps[0]) / np.float32(len(maps))
 
 
 def _enlarged(maps: np.ndarray, sizes: Sequence[tuple[int, int]]) -> np.ndarray:
@@ -140,7 +142,7 @@ def enlarging(*lengths: int) -> np.ndarray:
     Returns (last, first) float32.
     """
     matrix = np.eye(lengths[0], dtype=np.float64)
-    for before, after in zip(lengths, lengths[1:], strict=False):
+    for before, after in itertools.pairwise(lengths):
         if before != after:
             cells = np.eye(before, dtype=np.float32)
             matrix = cv2.resize(cells, (before, after), interpolation=cv2.INTER_CUBIC).astype(np.float64) @ matrix
@@ -260,9 +262,7 @@ def _highest_in_tiles(heatmaps: np.ndarray, down: Tiled, across: Tiled) -> np.nd
     return np.stack([rows[:, :, start : start + across.reach].max(axis=2) for start in across.first.tolist()], axis=2)
 
 
-def _cut(
-    maps: np.ndarray, channels: np.ndarray, y: np.ndarray, x: np.ndarray, height: int, width: int
-) -> np.ndarray:
+def _cut(maps: np.ndarray, channels: np.ndarray, y: np.ndarray, x: np.ndarray, height: int, width: int) -> np.ndarray:
     """Return a (height, width) piece of a map for each of M channels and corners: (M, height, width)."""
     windows = np.lib.stride_tricks.sliding_window_view(maps, (height, width), axis=(1, 2))
     return windows[channels, y, x]
@@ -271,7 +271,7 @@ def _cut(
 def _peaks_of(
     tiles: np.ndarray, channels: np.ndarray, left: np.ndarray, top: np.ndarray, above: np.float32
 ) -> tuple[np.ndarray, ...]:
-    """Return channels, x, y, heats of the peaks within (M, H + 2, W + 2) tiles, whose inner corners lie at left, top."""
+    """Return channels, x, y, heats of the peaks in (M, H + 2, W + 2) tiles, whose inner corners lie at left, top."""
     high = np.flatnonzero(tiles[:, 1:-1, 1:-1] >= above)
     _, height, width = tiles.shape
     tile, rest = np.divmod(high, (height - 2) * (width - 2))
@@ -304,7 +304,7 @@ def coarse_peaks(maps: PafMaps, *, above: float, distance: float) -> Peaks:
     peaks = Peaks(keypoints[order], xy[order], heats[order])
     kept = np.ones(len(peaks), dtype=bool)
     starts = peaks.starts(len(maps.heatmaps))
-    for start, end in zip(starts, starts[1:], strict=False):
+    for start, end in itertools.pairwise(starts):
         apart = np.linalg.norm(peaks.xy[start:end, None] - peaks.xy[None, start:end], axis=2)
         for i in range(end - start):
             if kept[start + i]:
@@ -328,26 +328,26 @@ def _top(before: np.ndarray, here: np.ndarray, after: np.ndarray) -> tuple[np.nd
     return offset, slope * offset + curve * offset**2 / 2
 
 
-def fields_at_cells(maps: PafMaps, limbs: np.ndarray, xy: np.ndarray) -> np.ndarray:
-    """Return the fields of (M,) limbs at (M, S, 2) int cells x, y of the enlarged maps: (M, S, 2) float32.
+def enlarged_fields(maps: PafMaps) -> Fields:
+    """Return what reads the fields of the enlarged maps at the nearest cells; outside they are 0.
 
-    Cells outside count as 0.
+    Raises ModelError where maps are not finite.
     """
     check_finite(maps.pafs, "part affinity fields")
-    width, height = maps.grid
-    inside = ((xy >= 0) & (xy < (width, height))).all(axis=-1)
-    x, y = np.where(inside[..., None], xy, 0).transpose(2, 0, 1)
-    planes = 2 * limbs[:, None, None] + np.arange(2)  # (M, 1, 2)
-    if maps.down is None or maps.across is None:
-        values = maps.pafs[planes, y[..., None], x[..., None]]
-    else:
-        rows = maps.down @ maps.pafs  # (2L, H, w)
+    grid, first, weights, rows = maps.grid, np.arange(maps.grid[0]), np.ones((maps.grid[0], 1), np.float32), maps.pafs
+    if maps.down is not None and maps.across is not None:
         first, weights = _taps(maps.across.tobytes(), *maps.across.shape)
-        values = np.zeros((*x.shape, 2), dtype=np.float32)
-        for tap in range(weights.shape[1]):
-            column = (first[x] + tap)[..., None]
-            values += rows[planes, y[..., None], column] * weights[x, tap][..., None]
-    return values * inside[..., None]
+        rows = maps.down @ maps.pafs  # (2L, H, w)
+
+    def read(limbs: np.ndarray, places: np.ndarray) -> np.ndarray:
+        xy = np.rint(places).astype(np.int64)
+        inside = ((xy >= 0) & (xy < grid)).all(axis=-1, keepdims=True)
+        x, y = np.where(inside, xy, 0).transpose(2, 0, 1)[..., None]
+        planes = 2 * limbs[:, None, None] + np.arange(2)  # (M, 1, 2)
+        taps = (rows[planes, y, first[x] + tap] * weights[x, tap] for tap in range(weights.shape[1]))
+        return sum(taps, start=np.zeros((), np.float32)) * inside
+
+    return read
 
 
 @functools.lru_cache(maxsize=16)
@@ -361,20 +361,27 @@ def _taps(content: bytes, rows: int, length: int) -> tuple[np.ndarray, np.ndarra
     return first, np.take_along_axis(matrix, first[:, None] + np.arange(taps), axis=1)
 
 
-def fields_between_cells(maps: PafMaps, limbs: np.ndarray, xy: np.ndarray) -> np.ndarray:
-    """Return the fields of (M,) limbs at (M, S, 2) float places x, y, in cells, bilinear: (M, S, 2) float32."""
+def coarse_fields(maps: PafMaps, offset: float) -> Fields:
+    """Return what reads the fields of the maps as they are, between cells, `offset` cells right of and below a place.
+
+    Raises ModelError where maps are not finite.
+    """
     check_finite(maps.pafs, "part affinity fields")
     height, width = maps.pafs.shape[1:]
-    at = np.clip(xy, 0, (width - 1, height - 1))
-    low = np.minimum(at.astype(np.int64), (max(width - 2, 0), max(height - 2, 0)))
-    share = (at - low).astype(np.float32)
-    flat = maps.pafs.reshape(-1)
-    corner = (2 * limbs[:, None] * height + low[..., 1]) * width + low[..., 0]  # (M, S), in the x plane
-    right, below = min(1, width - 1), width * min(1, height - 1)
-    values = np.empty((*corner.shape, 2), dtype=np.float32)
-    for plane in range(2):
-        start = corner + plane * height * width
-        upper = flat[start] * (1 - share[..., 0]) + flat[start + right] * share[..., 0]
-        lower = flat[start + below] * (1 - share[..., 0]) + flat[start + below + right] * share[..., 0]
-        values[..., plane] = upper * (1 - share[..., 1]) + lower * share[..., 1]
-    return values
+    last = np.array([width - 1, height - 1])
+    flat, right, below = maps.pafs.reshape(-1), min(1, width - 1), width * min(1, height - 1)
+
+    def read(limbs: np.ndarray, places: np.ndarray) -> np.ndarray:
+        at = np.clip(places + np.float32(offset), 0, last)
+        low = np.minimum(at.astype(np.int64), np.maximum(last - 1, 0))
+        across, down = (at - low).astype(np.float32).transpose(2, 0, 1)
+        corner = (2 * limbs[:, None] * height + low[..., 1]) * width + low[..., 0]  # (M, S), in the x plane
+        values = np.empty((*corner.shape, 2), dtype=np.float32)
+        for plane in range(2):
+            start = corner + plane * height * width
+            upper = flat[start] * (1 - across) + flat[start + right] * across
+            lower = flat[start + below] * (1 - across) + flat[start + below + right] * across
+            values[..., plane] = upper * (1 - down) + lower * down
+        return values
+
+    return read

@@ -7,17 +7,14 @@ reference does not (Cao et al. 2017 do), and gives no keypoint to two people.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from litepose.codecs.paf_limbs import Limbs
-from litepose.codecs.paf_maps import Peaks
+from litepose.codecs.paf_maps import Fields, Peaks
 
 EPSILON = 1e-6  # the reference's, in lengths and counts
-
-Fields = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,6 @@ def connect(
 ) -> list[list[Connection]]:
     """Return for each limb, in the order of decoding, which peaks it connects, best first, each peak once.
 
-    fields: (limbs (M,), places (M, S, 2) float32 x, y) -> the fields there, (M, S, 2).
     samples: places looked at on the way from peak to peak, both included. above: a sample counts where the field along
     the limb is above this. share: more than this share of the samples must count.
     """
@@ -44,28 +40,36 @@ def connect(
         return [[] for _ in limbs.order]
     xy = peaks.xy.astype(np.float32)
     vectors = xy[b] - xy[a]
-    steps = np.float32(1 / (samples - 1)) * vectors
-    places = steps[:, None] * np.arange(samples, dtype=np.float32)[None, :, None] + xy[a][:, None]
     directions = vectors / (np.linalg.norm(vectors, axis=1, keepdims=True) + np.float32(EPSILON))
-    along = (fields(limb, places) * directions[:, None]).sum(axis=2)  # (M, S)
-    counts = along > above
+    steps = np.float32(1 / (samples - 1)) * vectors
+
+    def along(pairs: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """Return the fields along the limbs of some pairs at some of their samples: (pairs, numbers)."""
+        places = steps[pairs, None] * numbers.astype(np.float32)[None, :, None] + xy[a[pairs]][:, None]
+        values: np.ndarray = (fields(limb[pairs], places) * directions[pairs, None]).sum(axis=2)
+        return values
+
+    # Three samples tell of most pairs that too many will fail.
+    may_fail = sum((samples - failed) / samples > share for failed in range(1, samples + 1))
+    probe = along(np.arange(len(limb)), np.unique([samples // 4, samples // 2, 3 * samples // 4]))
+    likely = np.flatnonzero((probe <= above).sum(axis=1) <= may_fail)
+    values = along(likely, np.arange(samples))
+    counts = values > above
     number = counts.sum(axis=1)
-    scores = (along * counts).sum(axis=1) / (number + EPSILON)
-    good = np.flatnonzero((scores > 0) & (number / samples > share))
-    limb, a, b, scores = limb[good], a[good], b[good], scores[good]
+    scores = (values * counts).sum(axis=1) / (number + EPSILON)
+    good = (scores > 0) & (number / samples > share)
+    limb, a, b, scores = limb[likely][good], a[likely][good], b[likely][good], scores[good]
     return [_best(a[limb == one], b[limb == one], scores[limb == one]) for one in limbs.order]
 
 
 def _pairs(limbs: Limbs, starts: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return every limb with every pair of peaks that it may connect: three times (M,) int64."""
-    columns: tuple[list[np.ndarray], ...] = ([np.zeros(0, dtype=np.int64)],) * 3
-    columns = tuple(list(column) for column in columns)
+    columns = [np.zeros((3, 0), dtype=np.int64)]
     for number, (first, second) in enumerate(limbs.ends):
         a, b = (np.arange(starts[keypoint], starts[keypoint + 1]) for keypoint in (first, second))
-        columns[0].append(np.full(len(a) * len(b), number))
-        columns[1].append(np.tile(a, len(b)))  # the second end outside, as the reference lists them
-        columns[2].append(np.repeat(b, len(a)))
-    limb, a, b = (np.concatenate(column) for column in columns)
+        pairs = np.tile(a, len(b)), np.repeat(b, len(a))  # the second end outside, as the reference lists them
+        columns.append(np.stack([np.full(len(pairs[0]), number), *pairs]))
+    limb, a, b = np.concatenate(columns, axis=1)
     return limb, a, b
 
 
@@ -83,9 +87,7 @@ def _best(a: np.ndarray, b: np.ndarray, scores: np.ndarray) -> list[Connection]:
     return chosen
 
 
-def assemble(
-    connections: list[list[Connection]], heats: np.ndarray, limbs: Limbs, num_keypoints: int
-) -> np.ndarray:
+def assemble(connections: list[list[Connection]], heats: np.ndarray, limbs: Limbs, num_keypoints: int) -> np.ndarray:
     """Return the reference's entries: (N, K + 2) float64: a peak's number for each keypoint or -1, score, count.
 
     connections: as `connect` gives them. heats: (M,) of the peaks.
