@@ -25,6 +25,7 @@ class TagTargets(Protocol):
     heatmaps: for each output (B, K, h, w).
     masks: for each output (B, 1, h, w) or (B, K, h, w), 1 = counts.
     tag_indices: (B, P, K, 2) flat index into the tag maps of the first output that has tags, and 1 where visible.
+    more_tag_indices, where there are any: the same of each further output that has tags.
     """
 
     @property
@@ -75,7 +76,7 @@ class Loss(Protocol):
 
 @dataclass(frozen=True)
 class AELoss:
-    """Masked squared error of the heatmaps, plus pull and push of the tags of the first output that has tags.
+    """Masked squared error of the heatmaps, plus pull and push of the tags of every output that has tags.
 
     push: "exp" (the LitePose configurations) or "max" (a hinge at tag distance 1).
     heatmap_factors: one for each output.
@@ -105,7 +106,9 @@ class AELoss:
                     parts[f"heatmap_{i}"] = self.heatmap_factors[i] * loss
                 if output.shape[1] > num_heatmaps:
                     tags.append(output[:, num_heatmaps:].float())
-            push, pull = tag_loss(tags[0], targets.tag_indices, push=self.push)
+            indices = (targets.tag_indices, *getattr(targets, "more_tag_indices", ()))
+            losses = [tag_loss(one, index, push=self.push) for one, index in zip(tags, indices, strict=True)]
+            push, pull = (torch.stack(values).sum() for values in zip(*losses, strict=True))
             parts["push"] = self.push_factor * push
             parts["pull"] = self.pull_factor * pull
             return {**parts, "total": torch.stack(list(parts.values())).sum()}

@@ -1,9 +1,9 @@
 """Heatmaps and part affinity fields as the decoder reads them: merged from passes, enlarged only where looked at.
 
 Source: val.py and modules/keypoints.py of Daniil-Osokin/lightweight-human-pose-estimation.pytorch@d23c284, which
-enlarges all maps as a whole (cv2.resize, cubic). An enlargement is linear in each axis, so a value of the enlarged map is a row
-of one matrix, the small map, and a row of another: the same numbers up to the rounding of float32, for the few places
-where a peak can be or a limb is looked at.
+enlarges all maps as a whole (cv2.resize, cubic). An enlargement is linear in each axis, so a value of the enlarged map
+is a row of one matrix, the small map, and a row of another: the same numbers up to the rounding of float32, for the few
+places where a peak can be or a limb is looked at.
 """
 
 from __future__ import annotations
