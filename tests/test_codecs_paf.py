@@ -63,7 +63,7 @@ def test_exact_people_are_those_of_maps_enlarged_as_a_whole(bench, count):
 
 
 def test_the_benchmark_prints_ratios_of_equal_work(bench, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["paf.py", "--rounds", "2", "--people", "1"])
+    monkeypatch.setattr(sys, "argv", ["paf.py", "--rounds", "2", "--people", "1", "--scenes", "0"])
     bench.main()
     lines = [line.split() for line in capsys.readouterr().out.splitlines()[2:]]
     assert [line[1].strip(",") for line in lines] == ["exact", "exact", "fast"]
