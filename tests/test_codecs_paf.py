@@ -110,7 +110,7 @@ def test_keypoints_lie_where_they_were_drawn(mode, wanted, off):
     order = np.argsort(poses.keypoints[:, 1, 0])
     error = (poses.keypoints[order] - truth[..., :2])[poses.found[order]]
     assert np.abs(error).max() < wanted + off
-    np.testing.assert_allclose(error.mean(axis=0), off, atol=0.25)  # the reference's half cell in "exact"
+    np.testing.assert_allclose(error.mean(axis=0), off, atol=0.25)  # the reference's half px in "exact"
 
 
 def broken_in_two():

@@ -70,9 +70,9 @@ def merge(
     by_scale = []
     for scale in sorted({one.scale for one in passes}, reverse=True):
         alike = [one for one in passes if one.scale == scale]
-        # Fields are drawn at the corners of cells, so a mirrored one lies nearly a cell further left. Where they are
-        # read there ("fast") that is undone; the reference reads them at the middles, between the two.
-        by_scale.append(_mean([_upright(one, mirror, shift=not whole) for one in alike]))
+        # Fields are drawn at the corners of cells and a mirrored one so nearly a cell further left; as they are read
+        # between the two, moving it before they are averaged finds fewer people.
+        by_scale.append(_mean([_upright(one, mirror) for one in alike]))
     num_heatmaps = len(mirror[0])
     cells = by_scale[0].shape[:0:-1]
     if not whole:
@@ -105,21 +105,19 @@ def mirror_order(keypoints: np.ndarray, ends: Sequence[tuple[int, int]]) -> tupl
     return keypoints, limbs
 
 
-def _upright(one: Pass, mirror: tuple[np.ndarray, np.ndarray], *, shift: bool) -> np.ndarray:
+def _upright(one: Pass, mirror: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     """Return the maps of one pass without the background, what mirroring did undone: (K + 2L, h, w) float32."""
     heatmaps, pafs = (np.asarray(output, dtype=np.float32) for output in one.outputs)
     heatmaps = heatmaps[: len(mirror[0])]
     if one.mirrored:
-        heatmaps, pafs = heatmaps[mirror[0], :, ::-1], _mirrored_fields(pafs, mirror[1], shift)
+        heatmaps, pafs = heatmaps[mirror[0], :, ::-1], _mirrored_fields(pafs, mirror[1])
     return np.concatenate([heatmaps, pafs])
 
 
-def _mirrored_fields(pafs: np.ndarray, limbs: np.ndarray, shift: bool) -> np.ndarray:
+def _mirrored_fields(pafs: np.ndarray, limbs: np.ndarray) -> np.ndarray:
     fields = pafs.reshape(-1, 2, *pafs.shape[1:])[limbs[:, 0], :, :, ::-1].copy()
     fields *= limbs[:, 1, None, None, None]
     fields[:, 0] *= -1
-    if shift:
-        fields[..., 1:] = fields[..., :-1].copy()
     return fields.reshape(pafs.shape)
 
 
