@@ -3,8 +3,9 @@
 DaniAffCH/litepose-pose-estimation@3e45d28 (lp_model, lp_config). 25 million parameters and 11.65 G multiply-accumulates
 at 256x256: ten times LitePose-XS. Kept because weights depend on it: a block's inner width is in + out // 2, where
 surely (in + out) // 2 was meant; its three convolutions have no activation between them; sums of deconvolutions have
-neither norm nor activation; every branch ends in ReLU6, so heat and tags lie in [0, 12]. Not kept, as nothing depends on it:
-training, validation and test all on the validation file, augmentation while judging, and batch statistics at inference.
+neither norm nor activation; every branch ends in ReLU6, so heat and tags lie in [0, 12]. Not kept, as nothing depends
+on it: training, validation and test all on the validation file, augmentation while judging, batch statistics at
+inference.
 """
 
 from __future__ import annotations
