@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from litepose import __version__, checkpoints, files, importing, models, unfolding, weights
-from litepose.codecs import CODECS, AECodec, Codec, HeatmapCodec, codec_from_json
+from litepose.codecs import CODECS, Codec, codec_from_json
 from litepose.errors import CheckpointError, RecipeError, SettingError, SpecError, nearest_name
 from litepose.geometry import check_input_size
 from litepose.losses import LOSSES, Loss
@@ -31,7 +31,7 @@ FREE_TO_CHANGE = {
     "data.root", "data.validation.source", "data.validation.images",
     "hints.teacher",
 }  # fmt: skip
-PARADIGMS = {AECodec.name: "bottom-up", HeatmapCodec.name: "top-down"}
+PARADIGMS = {"ae": "bottom-up", "heatmap": "top-down", "paf": "part-affinity"}
 
 
 def make_spec(recipe: Recipe) -> PoseSpec:
@@ -168,7 +168,7 @@ def take_over(network: PoseNetwork, path: str | Path, *, model: str) -> list[str
                 f"{len(missing)} tensors of the backbone, such as {missing[0]}, or has them in another shape. Take a "
                 "checkpoint of the widest network of the recipe's space."
             )
-        if not _is_supernet(path_of(path), model):
+        if not _is_supernet(weights.path_of(path), model):
             sort_channels(network)
             notes.append("Channels sorted by importance.")
     return notes
