@@ -75,8 +75,7 @@ class HRNet(PoseNetwork):
 class Trunk(nn.Module):
     """Everything before the heads: (B, 3, H, W) -> maps at strides 4, 8, 16, 32 with width, 2, 4, 8 times width.
 
-    blocks: of every branch, or of each one: ((2 numbers), (3), (4)) for the stages with 2, 3 and 4 branches, 0 as in
-        `Exchange`.
+    blocks: of every branch, or 2, 3 and 4 numbers for the branches of the three stages, 0 as in `Exchange`.
     num_outputs: how many of the four are computed, the finest first (HRNet and HigherHRNet read only that one).
     The other arguments: as in `HRNet`. Raises SettingError.
     """
