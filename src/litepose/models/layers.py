@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -56,8 +56,10 @@ class PoseNetwork(nn.Module):
 
     input_stride: both input sides must be multiples of it.
     output_strides: input px per cell of each output. output_channels: its channels, set by the constructor.
+    is_supernet: whether networks are cut out of it, so that it is none to look for people with.
     """
 
+    is_supernet: ClassVar[bool] = False
     input_stride: int
     output_strides: tuple[int, ...]
     output_channels: tuple[int, ...]
