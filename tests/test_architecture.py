@@ -103,7 +103,10 @@ TORCH = [
     "export_rewrites",
     "export_litehrnet",
     "counting",
+    "search.parts",
+    "search.cost",
     "search.evaluate",
+    "search.profile",
     "training*",
 ]
 NUMPY_AGAIN = ["training.recipe", "training"]

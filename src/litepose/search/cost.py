@@ -1,0 +1,64 @@
+"""What a network costs, added up over its parts: multiply-accumulates, parameters, or time by a table of this machine.
+
+Counts are those of `litepose.counting`, each distinct part once: a whole network takes some 0.1 ms instead of 0.1 s, so
+draws can be rejected by the thousand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import torch
+
+from litepose.counting import Counts, count_module
+from litepose.search.latency import LatencyTable
+from litepose.search.parts import Part, output_channels, parts_of
+
+KINDS = ("macs", "params", "latency")
+
+
+class CountedCost:
+    """MACs or parameters of an arch. settings: the other keyword arguments of `LitePose`.
+
+    kind: "macs" (as executed), "macs_reference" (as the LitePose authors count) or "params".
+    """
+
+    def __init__(self, kind: str, settings: Mapping[str, Any]) -> None:
+        self.kind, self.settings = kind, dict(settings)
+        output_channels(self.settings)  # so that broken settings are refused here
+
+    def __call__(self, arch: Mapping[str, Any]) -> float:
+        """Return the count of one picture of the arch's size."""
+        counts = (_counts(part) for part in parts_of(arch, self.settings))
+        return float(sum(getattr(count, self.kind) for count in counts))
+
+    def text(self, value: float) -> str:
+        """Return a count with its unit."""
+        unit = " parameters" if self.kind == "params" else " MACs"
+        return (f"{value / 1e9:.4g} G" if value >= 1e9 else f"{value / 1e6:.4g} M") + unit
+
+
+class LatencyCost:
+    """Predicted milliseconds of an arch. Raises SettingError where the table lacks one of its parts."""
+
+    kind = "latency"
+
+    def __init__(self, table: LatencyTable, settings: Mapping[str, Any]) -> None:
+        self.table, self.settings = table, dict(settings)
+
+    def __call__(self, arch: Mapping[str, Any]) -> float:
+        """Return the time of one picture of the arch's size, ms."""
+        return self.table.predict(part.key for part in parts_of(arch, self.settings))
+
+    def text(self, value: float) -> str:
+        """Return a time with its unit."""
+        return f"{value:.4g} ms"
+
+
+@cache
+def _counts(part: Part) -> Counts:
+    with torch.device("meta"):
+        module = part.build()
+    return count_module(module, part.input_shape)

@@ -1,0 +1,132 @@
+"""A LitePose as the parts whose costs add up: stem, inverted bottlenecks, the branches of deconvolutions and heads.
+
+A part is known by its numbers alone, so equal parts of different networks are counted and timed once. Where the network
+adds two branches (a deconvolution's or a head's `refined` and `raw`), each branch is a part and the addition belongs to
+`raw`; else a table of every pair of widths would be needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from litepose.models.layers import ConvNorm, DeconvNorm, SeparableHead, doubling_deconv
+from litepose.models.litepose import HEAD_KERNEL, STEM_CHANNELS, InvertedBottleneck, LitePose, arch_from_json
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of a network. side: of its square input map, cells. What a kind does not have is 0."""
+
+    kind: str
+    in_channels: int
+    out_channels: int
+    side: int
+    kernel: int = 0
+    stride: int = 0
+    expansion: float = 0
+
+    @property
+    def key(self) -> str:
+        """Its name in tables: "block 16-24 side 64 kernel 7 stride 2 expansion 6"."""
+        more = [f"{name} {getattr(self, name):g}" for name in ("kernel", "stride", "expansion") if getattr(self, name)]
+        return " ".join([self.kind, f"{self.in_channels}-{self.out_channels}", f"side {self.side}", *more])
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        return (self.in_channels, self.side, self.side)
+
+    def build(self) -> nn.Module:
+        """Return the part as a module with fresh weights."""
+        return BUILDERS[self.kind](self)
+
+
+class Added(nn.Module):
+    """A branch whose result is added to a map of its own size."""
+
+    def __init__(self, branch: nn.Module) -> None:
+        super().__init__()
+        self.branch = branch
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.branch(x)
+        return y + y
+
+
+def _stem(part: Part) -> nn.Module:
+    return nn.Sequential(
+        ConvNorm(3, STEM_CHANNELS, kernel=3, stride=2),
+        ConvNorm(STEM_CHANNELS, STEM_CHANNELS, kernel=3, groups=STEM_CHANNELS),
+        ConvNorm(STEM_CHANNELS, part.out_channels, activation=None),
+    )
+
+
+def _block(part: Part) -> nn.Module:
+    return InvertedBottleneck(
+        part.in_channels, part.out_channels, expansion=part.expansion, kernel=part.kernel, stride=part.stride
+    )
+
+
+BUILDERS = {
+    "stem": _stem,
+    "block": _block,
+    "deconv": lambda part: DeconvNorm(part.in_channels, part.out_channels, kernel=part.kernel),
+    "raw deconv": lambda part: Added(doubling_deconv(part.in_channels, part.out_channels, kernel=part.kernel)),
+    "head": lambda part: SeparableHead(part.in_channels, part.out_channels, kernel=part.kernel),
+    "raw head": lambda part: Added(SeparableHead(part.in_channels, part.out_channels, kernel=part.kernel)),
+}
+
+
+def parts_of(arch: Mapping[str, Any], settings: Mapping[str, Any]) -> tuple[Part, ...]:
+    """Return the parts of a network in the order of execution, for an input of the arch's own size.
+
+    settings: the other keyword arguments of `LitePose`. Raises ModelError for a broken arch.
+    """
+    shape = arch_from_json(arch)
+    side = shape.input_size // 2
+    parts = [Part("stem", 3, shape.first_channels, shape.input_size)]
+    widths = [shape.first_channels]
+    for stage in shape.stages:
+        for i, (expansion, kernel) in enumerate(stage.blocks):
+            stride = stage.stride if i == 0 else 1
+            in_channels = widths[-1] if i == 0 else stage.channels
+            parts.append(Part("block", in_channels, stage.channels, side, kernel, stride, expansion))
+            side //= stride
+        widths.append(stage.channels)
+    return (*parts, *_head_parts(widths, shape.deconv_channels, side, settings))
+
+
+def _head_parts(
+    widths: Sequence[int], deconv_channels: Sequence[int], side: int, settings: Mapping[str, Any]
+) -> list[Part]:
+    """Return deconvolutions and heads. widths: of the backbone's maps at strides 2, 4, 8, 16, 16. side: at 16."""
+    fused = not settings.get("simple_head", False)
+    kernels, outputs = settings.get("deconv_kernels", (4, 4, 4)), output_channels(settings)
+    parts, x = [], widths[4]
+    for i, (channels, kernel) in enumerate(zip(deconv_channels, kernels, strict=True)):
+        parts.append(Part("deconv", x, channels, side, kernel, 2))
+        if fused:
+            parts.append(Part("raw deconv", widths[3 - i], channels, side, kernel, 2))
+        x, side = channels, 2 * side
+        if i > 0:
+            parts.append(Part("head", x, outputs[i - 1], side, HEAD_KERNEL))
+            if fused:
+                parts.append(Part("raw head", widths[2 - i], outputs[i - 1], side, HEAD_KERNEL))
+    return parts
+
+
+def output_channels(settings: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return the channels of both outputs, as the network itself has them."""
+    tiny = {
+        "img_size": 16, "input_channel": 8, "deconv_setting": [8] * 3,
+        "backbone_setting": [
+            {"num_blocks": 1, "stride": stride, "channel": 8, "block_setting": [[1, 1]]} for stride in (2, 2, 2, 1)
+        ],
+    }  # fmt: skip
+    with torch.device("meta"):
+        return LitePose(tiny, **settings).output_channels
