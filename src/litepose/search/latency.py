@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,15 +94,10 @@ def load_table(path: str | Path) -> LatencyTable:
         data = json.loads(path.read_text(encoding="utf-8"))
         version = data.pop("version")
         if version == VERSION:
-            whole = {key: tuple(Checked(**one) for one in data.pop(key)) for key in ("fitted", "checked")}
-            return LatencyTable(**data, **whole)
+            fitted, checked = (tuple(Checked(**one) for one in data.pop(key)) for key in ("fitted", "checked"))
+            return LatencyTable(**data, fitted=fitted, checked=checked)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise SettingError(
             f"{path} cannot be read as a latency table ({error}). Measure one: litepose search SUPERNET --profile FILE."
         ) from error
     raise SettingError(f"{path} is a latency table of version {version}; this litepose reads {VERSION}. Measure anew.")
-
-
-def missing_parts(table: LatencyTable, keys: Sequence[str]) -> list[str]:
-    """Return the keys that the table does not have."""
-    return [key for key in keys if key not in table.parts]

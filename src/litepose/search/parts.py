@@ -9,13 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from litepose.models.layers import ConvNorm, DeconvNorm, SeparableHead, doubling_deconv
-from litepose.models.litepose import HEAD_KERNEL, STEM_CHANNELS, InvertedBottleneck, LitePose, arch_from_json
+from litepose.models.litepose import (
+    HEAD_KERNEL,
+    STAGE_STRIDES,
+    STEM_CHANNELS,
+    InvertedBottleneck,
+    LitePose,
+    arch_from_json,
+)
+from litepose.search.space import SearchSpace
 
 
 @dataclass(frozen=True)
@@ -98,25 +107,50 @@ def parts_of(arch: Mapping[str, Any], settings: Mapping[str, Any]) -> tuple[Part
             parts.append(Part("block", in_channels, stage.channels, side, kernel, stride, expansion))
             side //= stride
         widths.append(stage.channels)
-    return (*parts, *_head_parts(widths, shape.deconv_channels, side, settings))
+    options = [[width] for width in widths], [[channels] for channels in shape.deconv_channels]
+    return (*parts, *_head_parts(*options, side, settings))
+
+
+def parts_of_space(space: SearchSpace, settings: Mapping[str, Any]) -> tuple[Part, ...]:
+    """Return every part that a network of the space may have, once each."""
+    parts: dict[Part, None] = {}
+    firsts = sorted(set(space.first_channels))
+    widths = [firsts, *(sorted(set(channels)) for channels in space.stage_channels)]
+    deconvs = [sorted(set(channels)) for channels in space.deconv_channels]
+    for size in sorted(set(space.input_sizes)):
+        parts |= dict.fromkeys(Part("stem", 3, first, size) for first in firsts)
+        side = size // 2
+        for i, stride in enumerate(STAGE_STRIDES):
+            for expansion, kernel in product(sorted(set(space.expansions)), sorted(set(space.kernels))):
+                for before, channels in product(widths[i], widths[i + 1]):
+                    parts[Part("block", before, channels, side, kernel, stride, expansion)] = None
+                    if max(space.depths[i]) > 1:
+                        parts[Part("block", channels, channels, side // stride, kernel, 1, expansion)] = None
+            side //= stride
+        parts |= dict.fromkeys(_head_parts(widths, deconvs, side, settings))
+    return tuple(parts)
 
 
 def _head_parts(
-    widths: Sequence[int], deconv_channels: Sequence[int], side: int, settings: Mapping[str, Any]
+    widths: Sequence[Sequence[int]], deconvs: Sequence[Sequence[int]], side: int, settings: Mapping[str, Any]
 ) -> list[Part]:
-    """Return deconvolutions and heads. widths: of the backbone's maps at strides 2, 4, 8, 16, 16. side: at 16."""
+    """Return deconvolutions and heads of all these widths.
+
+    widths: what the backbone's maps at strides 2, 4, 8, 16, 16 may have; deconvs: the deconvolutions. side: at 16.
+    """
     fused = not settings.get("simple_head", False)
     kernels, outputs = settings.get("deconv_kernels", (4, 4, 4)), output_channels(settings)
-    parts, x = [], widths[4]
-    for i, (channels, kernel) in enumerate(zip(deconv_channels, kernels, strict=True)):
-        parts.append(Part("deconv", x, channels, side, kernel, 2))
+    parts, deeper = [], widths[4]
+    for i, (deconv, kernel) in enumerate(zip(deconvs, kernels, strict=True)):
+        parts += [Part("deconv", one, channels, side, kernel, 2) for one, channels in product(deeper, deconv)]
         if fused:
-            parts.append(Part("raw deconv", widths[3 - i], channels, side, kernel, 2))
-        x, side = channels, 2 * side
+            raw = product(widths[3 - i], deconv)
+            parts += [Part("raw deconv", one, channels, side, kernel, 2) for one, channels in raw]
+        deeper, side = deconv, 2 * side
         if i > 0:
-            parts.append(Part("head", x, outputs[i - 1], side, HEAD_KERNEL))
+            parts += [Part("head", one, outputs[i - 1], side, HEAD_KERNEL) for one in deeper]
             if fused:
-                parts.append(Part("raw head", widths[2 - i], outputs[i - 1], side, HEAD_KERNEL))
+                parts += [Part("raw head", one, outputs[i - 1], side, HEAD_KERNEL) for one in widths[2 - i]]
     return parts
 
 
