@@ -62,7 +62,7 @@ TABLE = {
     "models": ["models.*"],
     "models.*": ["models", "models.*"],
     "losses": [],
-    "supernet": ["models*", "spec"],
+    "supernet": ["models*", "spec", "checkpoints", "search.space"],
     "checkpoints": ["models*", "spec", "skeleton", "codecs", "geometry", "files", "importing"],
     "importing": ["models*", "spec", "skeleton"],
     "counting": ["models*", "spec", "geometry"],

@@ -121,14 +121,27 @@ def load(path: str | Path) -> tuple[dict[str, Tensor], PoseSpec]:
 
 
 def load_network(path: str | Path) -> tuple[PoseNetwork, PoseSpec]:
-    """Return (network in eval mode, spec) of a .safetensors file. Raises CheckpointError, SpecError."""
+    """Return (network in eval mode, spec) of a .safetensors file.
+
+    Raises CheckpointError, SpecError, and ModelError for a supernet.
+    """
     state, spec = load(path)
     try:
         network = build_network(spec)
     except (ModelError, SettingError) as error:
         raise SpecError(f"{path} describes a network that cannot be built: {error}") from error
+    check_is_network(spec, path)
     load_state(network, state, source=str(path))
     return network.eval(), spec
+
+
+def check_is_network(spec: PoseSpec, path: str | Path) -> None:
+    """Raise ModelError where a checkpoint holds a supernet, of which networks must be cut first."""
+    if models.family_of(spec.model).NETWORK.is_supernet:
+        raise ModelError(
+            f"{path} was given as a network; it is a supernet, of which networks are cut: "
+            f"litepose extract {path} --arch FILE.json -o CHECKPOINT.safetensors"
+        )
 
 
 def load_state(network: nn.Module, state: Mapping[str, Tensor], *, source: str = "these weights") -> None:

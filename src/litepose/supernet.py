@@ -191,10 +191,11 @@ class _Cut:
 def _source_of(whole: LitePoseSuper, name: str, shape: tuple[int, ...]) -> _Source:
     path, _, attribute = name.rpartition(".")
     owner = whole.get_submodule(path)
-    if path.endswith("depthwise.conv") and path.startswith("stages.") and owner.kernel_size[0] != shape[-1]:
-        block = whole.get_submodule(path.removesuffix(".depthwise.conv"))
-        return _Source(owner, attribute, shape, block.kernel_maps[str(shape[-1])])  # type: ignore[index]
-    return _Source(owner, attribute, shape)
+    kernel_map = None
+    depthwise = path.startswith("stages.") and path.endswith("depthwise.conv")
+    if depthwise and shape[-1] < owner.get_parameter("weight").shape[-1]:
+        kernel_map = whole.get_submodule(path.replace("depthwise.conv", f"kernel_maps.{shape[-1]}"))
+    return _Source(owner, attribute, shape, kernel_map)
 
 
 def _prefix(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -207,16 +208,16 @@ def _prefix(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
 def _check_fits(arch: Arch, network: LitePoseSuper) -> None:
     """Raise ModelError where an arch wants what the widest network does not have."""
     widest = arch_from_json(network.arch)
-    limits = [("input_channel", arch.first_channels, widest.first_channels)]
+    limits: list[tuple[str, float, float]] = [("input_channel", arch.first_channels, widest.first_channels)]
     pairs = zip(arch.deconv_channels, widest.deconv_channels, strict=True)
     limits += [(f"deconv_setting[{i}]", *pair) for i, pair in enumerate(pairs)]
     for i, (stage, whole) in enumerate(zip(arch.stages, widest.stages, strict=True)):
         where = f"backbone_setting[{i}]"
         limits += [(f"{where}.channel", stage.channels, whole.channels)]
         limits += [(f"{where}.num_blocks", len(stage.blocks), len(whole.blocks))]
-        for block, (expansion, kernel), (most, largest) in zip(network.stages[i], stage.blocks, whole.blocks):  # noqa: B905 - fewer
-            limits += [(f"an expansion in {where}", expansion, most)]  # type: ignore[list-item]
-            possible = sorted({int(name) for name in block.kernel_maps} | {largest})
+        for (expansion, kernel), (most, largest) in zip(stage.blocks, whole.blocks, strict=False):
+            limits += [(f"expansion in {where}", expansion, most)]
+            possible = sorted({largest, *(one for one in network.kernels if one < largest)})
             if kernel not in possible:
                 raise ModelError(
                     f"An arch of this supernet was wanted; {where} has the kernel {kernel}. Possible: "

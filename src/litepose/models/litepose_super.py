@@ -8,15 +8,17 @@ large kernels to smaller ones are there only where a space has smaller ones (`li
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from litepose.errors import SettingError
 from litepose.models.layers import ConvNorm, FamilyDefault, SeparableHead
-from litepose.models.litepose import KERNEL, LitePose, uniform_arch
+from litepose.models.litepose import KERNEL, InvertedBottleneck, LitePose, uniform_arch
 from litepose.models.litepose import OFFICIAL_KEYS as LITEPOSE_KEYS
+
+KERNEL_MAPS = "kernel_maps"  # in the names of the tensors that only a supernet has
 
 
 class LitePoseSuper(LitePose):
@@ -53,16 +55,25 @@ class LitePoseSuper(LitePose):
         }
         super().__init__(arch, **shared)
         self.arch, self.shared_settings = arch, shared
-        for stage in self.stages:
-            for block in stage:
-                widest = block.depthwise.conv.kernel_size[0]
-                block.kernel_maps = nn.ModuleDict(
-                    {str(kernel): _identity(kernel**2) for kernel in _smaller(kernels, widest)}
-                )
+        self.kernels = _checked_kernels(kernels)
+        for block in self.blocks:
+            widest = block.depthwise.conv.kernel_size[0]
+            smaller = [kernel for kernel in self.kernels if kernel < widest]
+            block.kernel_maps = nn.ModuleDict({str(kernel): _identity(kernel**2) for kernel in smaller})
+
+    @property
+    def blocks(self) -> list[InvertedBottleneck]:
+        """The blocks of all stages, in order."""
+        return [block for i in range(len(self.stages)) for block in stage_of(self, i)]
 
     def sub_network(self, arch: Mapping[str, Any]) -> LitePose:
         """Return a network of its own of this arch, with fresh weights and everything else as it is here."""
         return LitePose(arch, **self.shared_settings)
+
+
+def stage_of(network: LitePose, i: int) -> list[InvertedBottleneck]:
+    """Return the blocks of a stage."""
+    return [cast(InvertedBottleneck, block) for block in cast(nn.Sequential, network.stages[i])]
 
 
 @torch.no_grad()
@@ -77,10 +88,11 @@ def sort_channels(network: LitePose, *, authors_slips: bool = False) -> tuple[Te
     Returns the four orders: place -> channel that stood there before.
     """
     orders = []
-    for i, reader in enumerate(stage[0].expand for stage in network.stages):
+    for i in range(len(network.stages)):
+        reader, before = stage_of(network, i)[0].expand, stage_of(network, i - 1) if i else []
         order = reader.conv.weight.abs().sum((0, 2, 3)).argsort(descending=True)
-        writers = [network.stem[2]] if i == 0 else [block.project for block in network.stages[i - 1]]
-        readers = [reader] if i == 0 else [reader, *(block.expand for block in network.stages[i - 1][1:])]
+        writers = [block.project for block in before] or [cast(ConvNorm, network.stem[2])]
+        readers = [reader, *(block.expand for block in before[1:])]
         for part in writers:
             _reorder_outputs(part, order, statistics=not authors_slips)
         for part in readers:
@@ -93,10 +105,12 @@ def sort_channels(network: LitePose, *, authors_slips: bool = False) -> tuple[Te
 
 def _reorder_raw_readers(network: LitePose, i: int, order: Tensor) -> None:
     """Give the head's parts that read map `i` (0 = the stem's) its new order."""
-    if i > 0 and network.deconvs[3 - i].raw is not None:
-        _reorder(network.deconvs[3 - i].raw.weight, order, axis=0)  # (in, out, k, k)
-    if i < 2 and network.heads[1 - i].raw is not None:
-        head: SeparableHead = network.heads[1 - i].raw
+    deconv = network.deconvs[3 - i].raw if i > 0 else None
+    if deconv is not None:
+        _reorder(cast(nn.ConvTranspose2d, deconv).weight, order, axis=0)  # (in, out, k, k)
+    head = network.heads[1 - i].raw if i < 2 else None
+    if head is not None:
+        head = cast(SeparableHead, head)
         _reorder_outputs(head.depthwise, order, statistics=True)
         _reorder(head.pointwise.weight, order, axis=1)
 
@@ -104,25 +118,21 @@ def _reorder_raw_readers(network: LitePose, i: int, order: Tensor) -> None:
 def _reorder_outputs(part: ConvNorm, order: Tensor, *, statistics: bool) -> None:
     norm = part.norm
     assert isinstance(norm, nn.BatchNorm2d), type(norm)
-    for tensor in (part.conv.weight, norm.weight, norm.bias):
+    assert norm.running_mean is not None and norm.running_var is not None
+    of_batches = (norm.running_mean, norm.running_var) if statistics else ()
+    for tensor in (part.conv.weight, norm.weight, norm.bias, *of_batches):
         _reorder(tensor, order, axis=0)
-    if statistics:
-        for tensor in (norm.running_mean, norm.running_var):
-            assert tensor is not None
-            _reorder(tensor, order, axis=0)
 
 
 def _reorder(tensor: Tensor, order: Tensor, *, axis: int) -> None:
     tensor.copy_(tensor.index_select(axis, order))
 
 
-def _smaller(kernels: Sequence[int], widest: int) -> list[int]:
-    """Return the kernels below the widest. Raises SettingError where one cannot be cut out of its centre."""
+def _checked_kernels(kernels: Sequence[int]) -> tuple[int, ...]:
     for kernel in kernels:
-        if not isinstance(kernel, int) or kernel % 2 == 0 or not 0 < kernel <= widest:
-            raise SettingError(f"A supernet of kernel {widest} has no sub-networks of kernel {kernel!r}. Odd and not "
-                               f"above {widest} are possible.")  # fmt: skip
-    return sorted({kernel for kernel in kernels if kernel < widest}, reverse=True)
+        if not isinstance(kernel, int) or kernel < 1 or kernel % 2 == 0:
+            raise SettingError(f"Kernels of a supernet are odd whole numbers, as 3, 5 and 7; found {kernel!r}.")
+    return tuple(sorted(set(kernels)))
 
 
 def _identity(size: int) -> nn.Linear:

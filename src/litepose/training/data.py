@@ -118,9 +118,13 @@ class TrainingSamples(torch.utils.data.Dataset[tuple[np.ndarray, Any]]):
     def __getitem__(self, n: int) -> tuple[np.ndarray, Any]:
         first_of_step = n - n % self.samples_per_step
         size = self.size_at(first_of_step / self.total)
-        source, index = self.plan(n)
-        sample = self.sources[source].draw(index, size, np.random.default_rng([self.seed, 2, n]))
+        sample = self.sample(n, size)
         return np.ascontiguousarray(sample.image), self.encode(sample, size)
+
+    def sample(self, n: int, size: tuple[int, int]) -> Sample:
+        """Return the n-th sample in the frame of a (w, h) input; `n` may lie beyond the run's end."""
+        source, index = self.plan(n)
+        return self.sources[source].draw(index, size, np.random.default_rng([self.seed, 2, n]))
 
 
 @dataclasses.dataclass(frozen=True)

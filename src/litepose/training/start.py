@@ -17,8 +17,11 @@ from litepose.codecs import CODECS, AECodec, Codec, HeatmapCodec, codec_from_jso
 from litepose.errors import CheckpointError, RecipeError, SettingError, SpecError, nearest_name
 from litepose.geometry import check_input_size
 from litepose.losses import LOSSES, Loss
+from litepose.models.layers import PoseNetwork
+from litepose.models.litepose_super import KERNEL_MAPS, LitePoseSuper, sort_channels
 from litepose.skeleton import load_skeleton
 from litepose.spec import PoseSpec
+from litepose.supernet import SPACE_KEY
 from litepose.training.recipe import Recipe
 from litepose.weights import checkpoint_of
 
@@ -37,15 +40,15 @@ def make_spec(recipe: Recipe) -> PoseSpec:
 
     Raises RecipeError, ModelError, SkeletonError, InputSizeError.
     """
-    model = recipe.model
+    model, space = recipe.model, None if recipe.supernet is None else recipe.supernet.search_space()
     codec = _make_codec(recipe)
+    arch = None if model.arch is None else models.read_arch(model.arch)
+    settings = dict(model.settings)
+    _check_kind(model.name, wanted=space is not None)
+    if space is not None:
+        arch, settings["kernels"] = space.largest(), space.kernels
     spec = checkpoints.default_spec(
-        model.name,
-        load_skeleton(model.skeleton),
-        size=model.size,
-        codec=codec,
-        arch=None if model.arch is None else models.read_arch(model.arch),
-        **model.settings,
+        model.name, load_skeleton(model.skeleton), size=model.size, codec=codec, arch=arch, **settings
     )
     for entry in recipe.run.size_schedule:
         check_input_size(entry.size, spec.input.stride, name=model.name)
@@ -54,7 +57,23 @@ def make_spec(recipe: Recipe) -> PoseSpec:
         litepose_version=__version__,
         torch_version=torch.__version__,
         recipe=_public(recipe),
+        **({} if space is None else {SPACE_KEY: space.to_json()}),
     )
+
+
+def _check_kind(model: str, *, wanted: bool) -> None:
+    """Raise RecipeError where a supernet is to be trained as a network, or a network as a supernet."""
+    is_supernet = models.family_of(model).NETWORK.is_supernet
+    if is_supernet and not wanted:
+        raise RecipeError(
+            f"The recipe's model {model} is a supernet, which is trained by its sub-networks: add [supernet] with the "
+            "search space and the sampling, or name a network."
+        )
+    if wanted and not is_supernet:
+        raise RecipeError(
+            f"The recipe has [supernet], and its model {model} is a single network. Name litepose_super, or leave "
+            "[supernet] out."
+        )
 
 
 def _make_codec(recipe: Recipe) -> Codec:
@@ -128,12 +147,61 @@ def load_matching(network: nn.Module, path: str | Path, *, model: str) -> tuple[
     return [name for name in own if name not in fitting], unused
 
 
-def _candidates(path: Path, model: str) -> list[dict[str, Tensor]]:
-    """Return the states of a checkpoint under our names; another project's file may hold several, named in two ways."""
+def take_over(network: PoseNetwork, path: str | Path, *, model: str) -> list[str]:
+    """Start a network from a checkpoint, a supernet also from its widest network; return notes for the user.
+
+    A supernet's channels are then sorted by importance, unless they come from a supernet, which was trained in its
+    order. Raises what `load_matching` raises, and CheckpointError where a supernet's backbone would stay fresh.
+    """
+    fresh, unused = load_matching(network, path, model=model)
+    total = len(network.state_dict())
+    notes = [f"{total - len(fresh)} of {total} tensors taken over from {path}."]
+    if fresh:
+        notes.append(f"Fresh, because name or shape differ: {', '.join(fresh)}.")
+    if unused:
+        notes.append(f"Left in the file, because they fit nowhere: {', '.join(unused)}.")
+    if isinstance(network, LitePoseSuper):
+        missing = [name for name in fresh if name.startswith(("stem.", "stages.")) and KERNEL_MAPS not in name]
+        if missing:
+            raise CheckpointError(
+                f"--from {path}: a supernet starts from its widest network, or another supernet; this one lacks "
+                f"{len(missing)} tensors of the backbone, such as {missing[0]}, or has them in another shape. Take a "
+                "checkpoint of the widest network of the recipe's space."
+            )
+        if not _is_supernet(checkpoint_of(path), model):
+            sort_channels(network)
+            notes.append("Channels sorted by importance.")
+    return notes
+
+
+def _is_supernet(path: Path, model: str) -> bool:
     if path.suffix not in importing.SUFFIXES:
-        return [checkpoints.load(path)[0]]
+        return bool(models.family_of(checkpoints.load(path)[1].model).NETWORK.is_supernet)
+    return any(KERNEL_MAPS in name for state in _candidates(path, model) for name in state)
+
+
+def _candidates(path: Path, model: str) -> list[dict[str, Tensor]]:
+    """Return the states of a checkpoint under our names; another project's file may hold several, named in two ways.
+
+    Raises ModelError for a supernet where a network is trained.
+    """
+    if path.suffix not in importing.SUFFIXES:
+        state, spec = checkpoints.load(path)
+        if spec.model and not models.family_of(model).NETWORK.is_supernet:
+            checkpoints.check_is_network(spec, path)
+        return [state]
     states, keys = importing.read_states(path), models.family_of(model).OFFICIAL_KEYS
     return [importing.rename(state, keys, source=source) for state in states for source in importing.SOURCES]
+
+
+def open_device(name: str) -> torch.device:
+    """Return the device of this name. Raises SettingError where PyTorch cannot compute there."""
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise SettingError(f"--device {name}: PyTorch cannot compute there ({error}). Possible here: cpu.") from error
+    return device
 
 
 def check_same_recipe(recipe: Recipe, saved: str) -> None:
