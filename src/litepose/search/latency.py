@@ -82,6 +82,19 @@ class LatencyTable:
             return float("nan")
         return float(np.corrcoef([c.sum_ms for c in self.checked], [c.measured_ms for c in self.checked])[0, 1])
 
+    def summary(self) -> str:
+        """Return in a line what was measured and how well it predicts whole networks."""
+        told = "{} parts by {runtime} with {threads} threads on {processor}".format(len(self.parts), **self.machine)
+        if not self.checked:
+            return told
+        errors = np.abs(self.errors())
+        return (
+            f"{told}. A network takes {self.scale:.3f} times the sum of its parts, plus {self.offset_ms:.2f} ms. On "
+            f"{len(errors)} others: mean error {100 * errors.mean():.1f} %, 90 of 100 within "
+            f"{100 * np.percentile(errors, 90):.1f} %, largest {100 * errors.max():.1f} %, correlation "
+            f"{self.correlation():.4f}"
+        )
+
     def save(self, path: str | Path) -> None:
         """Write the table as JSON."""
         write_report(path, {"version": VERSION, **dataclasses.asdict(self)})

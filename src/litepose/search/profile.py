@@ -37,7 +37,7 @@ ROUNDS = 5
 SAMPLES = 3  # of each part in a round
 QUANTILE = 25  # percent of the samples that are quicker than what counts
 SHORTEST_SAMPLE_S = 2e-3  # clocks and calls are far below
-NUM_FITTED, NUM_CHECKED = 12, 30  # whole networks
+NUM_FITTED, NUM_CHECKED = 16, 30  # whole networks
 
 Shape = tuple[int, int, int]
 Run = Callable[[], Any]
@@ -68,7 +68,8 @@ def profile(
     builds |= {arch_key(arch): partial(_network, arch, settings) for arch in archs}
     with tempfile.TemporaryDirectory() as folder:
         engine = engine_of(runtime, threads, Path(folder))
-        times_ms = measure(engine, builds, rng, rounds=rounds, wall=threads > 1, progress=progress)
+        whole_too = [*builds, *(arch_key(arch) for arch in archs)]  # their own noise does not average out over parts
+        times_ms = measure(engine, builds, rng, order=whole_too, rounds=rounds, wall=threads > 1, progress=progress)
     table = LatencyTable(machine_of(runtime, threads), {part.key: times_ms[part.key] for part in parts})
     whole = [
         Checked(arch_key(arch), table.sum_of(part.key for part in parts_of(arch, settings)), times_ms[arch_key(arch)])
@@ -83,15 +84,17 @@ def measure(
     builds: Mapping[str, Build],
     rng: np.random.Generator,
     *,
+    order: Sequence[str] | None = None,
     rounds: int = ROUNDS,
     wall: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, float]:
     """Return milliseconds of one run of each module: the lower quartile of the samples of all rounds.
 
+    order: the names of one round, shuffled in each; None = every one once.
     wall: time that passes, for several threads; else processor time of this thread.
     """
-    names = list(builds)
+    names = list(builds) if order is None else list(order)
     samples: dict[str, list[float]] = {name: [] for name in names}
     for n in range(rounds):
         for i, which in enumerate(rng.permutation(len(names))):
