@@ -9,10 +9,11 @@ from litepose.errors import LiteposeError, SettingError
 from litepose.models.litepose import VARIANTS, LitePose
 from litepose.search.cost import CountedCost, LatencyCost
 from litepose.search.latency import Checked, LatencyTable, load_table
-from litepose.search.parts import parts_of, parts_of_space
+from litepose.search.parts import head_of, parts_of, parts_of_space
 from litepose.search.space import SPACES
 
 CROWDPOSE = {"num_keypoints": 14}
+HEAD = head_of(CROWDPOSE)
 
 
 def counted(arch, settings):
@@ -41,9 +42,9 @@ def test_sums_over_parts_equal_the_counts_of_whole_networks(space):
 
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 def test_the_parts_of_a_space_are_those_of_its_networks(space):
-    every = parts_of_space(space, CROWDPOSE)
+    every = parts_of_space(space, HEAD)
     rng = np.random.default_rng(0)
-    used = {part for _ in range(1500) for part in parts_of(space.sample(rng), CROWDPOSE)}
+    used = {part for _ in range(1500) for part in parts_of(space.sample(rng), HEAD)}
     assert used <= set(every)
     assert len(every) == len(set(every)) == len({part.key for part in every})
     assert len(used) > 0.85 * len(every)  # nothing is listed that no network has; rare pairs are not drawn
@@ -68,16 +69,16 @@ def test_settings_that_no_network_takes_are_refused_at_once():
 
 
 def table_for(arch, **changes):
-    parts = {part.key: 0.5 for part in parts_of(arch, CROWDPOSE)}
+    parts = {part.key: 0.5 for part in parts_of(arch, HEAD)}
     return LatencyTable({"runtime": "onnx"}, parts, **changes)
 
 
-def test_a_latency_is_the_scaled_sum_of_its_parts_plus_the_offset():
+def test_a_latency_is_the_scaled_sum_of_its_parts_plus_something_for_each():
     arch = SPACES["small"].smallest()
-    parts = parts_of(arch, CROWDPOSE)
+    parts = parts_of(arch, HEAD)
     assert len(parts) == 1 + (2 + 4 + 4 + 4) + 2 * 3 + 2 * 2
-    assert LatencyCost(table_for(arch, scale=0.8, offset_ms=0.3), CROWDPOSE)(arch) == pytest.approx(
-        0.8 * 0.5 * len(parts) + 0.3
+    assert LatencyCost(table_for(arch, scale=0.8, part_ms=0.3), CROWDPOSE)(arch) == pytest.approx(
+        (0.8 * 0.5 + 0.3) * len(parts)
     )
 
 
@@ -87,17 +88,18 @@ def test_a_table_of_other_parts_is_refused_with_the_part():
         cost(SPACES["authors"].largest())
 
 
-def test_scale_and_offset_are_found_from_whole_networks_and_judged_on_others():
-    sums = np.linspace(2, 20, 12)
-    whole = [Checked(str(i), float(one), float(0.7 * one + 0.4)) for i, one in enumerate(sums)]
+def test_scale_and_cost_of_a_part_are_found_from_whole_networks_and_judged_on_others():
+    sums, counts = np.linspace(2, 20, 12), [30, 50, 40] * 4
+    pairs = zip(sums.tolist(), counts, strict=True)
+    whole = [Checked(str(one), count, one, 0.7 * one + 0.01 * count) for one, count in pairs]
     table = LatencyTable({}, {}, fitted=tuple(whole[::2]), checked=tuple(whole[1::2])).refitted()
-    assert (table.scale, table.offset_ms) == pytest.approx((0.7, 0.4))
+    assert (table.scale, table.part_ms) == pytest.approx((0.7, 0.01))
     assert table.errors() == pytest.approx(np.zeros(6), abs=1e-12)
     assert table.correlation() == pytest.approx(1)
 
 
 def test_a_table_survives_its_file_and_broken_files_are_refused(tmp_path):
-    table = table_for(SPACES["small"].smallest(), scale=0.9, fitted=(Checked("a", 1.0, 2.0),))
+    table = table_for(SPACES["small"].smallest(), scale=0.9, fitted=(Checked("a", 20, 1.0, 2.0),))
     table.save(tmp_path / "table.json")
     assert load_table(tmp_path / "table.json") == table
     (tmp_path / "other.json").write_text('{"parts": {}}')

@@ -1,5 +1,6 @@
 """The evolution on made-up accuracies and costs: it finds the known best, repeats, resumes, counts."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -56,7 +57,7 @@ def test_the_best_network_of_a_small_space_is_found(predictor):
 
 
 def test_a_large_space_is_searched_to_nearly_its_best():
-    space = SearchSpace(**{**SMALL.__dict__, "depths": ((2, 6), (4, 8), (4, 10), (4, 10))})
+    space = dataclasses.replace(SMALL, depths=((2, 6), (4, 8), (4, 10), (4, 10)))
     found = search(space=space, population=20, generations=15).best.accuracy
     drawn = np.random.default_rng(0)
     archs = [arch for arch in (space.sample(drawn) for _ in range(320)) if made_up_cost(arch) <= 40]

@@ -10,11 +10,12 @@ torch = pytest.importorskip("torch")
 
 from litepose.errors import SettingError  # noqa: E402
 from litepose.search.latency import load_table  # noqa: E402
-from litepose.search.parts import Part, parts_of, parts_of_space  # noqa: E402
+from litepose.search.parts import Part, head_of, parts_of, parts_of_space  # noqa: E402
 from litepose.search.profile import ENGINES, engine_of, measure, profile  # noqa: E402
 from litepose.search.space import SearchSpace  # noqa: E402
 
 COCO = {"num_keypoints": 17}
+HEAD = head_of(COCO)
 SPACE = SearchSpace("few", (64, 96), (8,), ((8,), (8,), (8,)), ((8,), (8,), (8,), (8, 16)), ((1,), (1,), (1,), (1, 2)))
 
 
@@ -44,7 +45,7 @@ def test_disturbances_of_some_rounds_do_not_count():
 
 @pytest.mark.parametrize("runtime", ENGINES)
 def test_every_kind_of_part_runs_in_every_engine(runtime, tmp_path):
-    parts = {part.kind: part for part in parts_of_space(SPACE, COCO)}
+    parts = {part.kind: part for part in parts_of_space(SPACE, HEAD)}
     assert set(parts) == {"stem", "block", "deconv", "raw deconv", "head", "raw head"}
     engine = engine_of(runtime, 1, tmp_path)
     for part in parts.values():
@@ -61,12 +62,12 @@ def test_a_larger_part_takes_longer(tmp_path):
 def test_a_table_holds_all_parts_of_the_space_and_whole_networks_to_judge_it_by(tmp_path):
     steps = []
     table = profile(SPACE, COCO, rounds=1, networks=(6, 5), progress=lambda *step: steps.append(step))
-    parts = parts_of_space(SPACE, COCO)
+    parts = parts_of_space(SPACE, HEAD)
     assert set(table.parts) == {part.key for part in parts}
     assert (len(table.fitted), len(table.checked)) == (6, 2)  # the space has no more than eight
     assert steps[-1] == (len(parts) + 2 * 8, len(parts) + 2 * 8)
     assert table.machine["runtime"] == "onnx" and table.machine["threads"] == 1
-    small, large = (table.predict(part.key for part in parts_of(arch, COCO)) for arch in
+    small, large = (table.predict(part.key for part in parts_of(arch, HEAD)) for arch in
                     (SPACE.smallest(), SPACE.largest()))  # fmt: skip
     assert 0 < small < large
     table.save(tmp_path / "table.json")

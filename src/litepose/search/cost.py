@@ -1,7 +1,7 @@
 """What a network costs, added up over its parts: multiply-accumulates, parameters, or time by a table of this machine.
 
 Counts are those of `litepose.counting`, each distinct part once: a whole network takes some 0.1 ms instead of 0.1 s, so
-draws can be rejected by the thousand.
+a search can draw and reject by the thousand.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 
 from litepose.counting import Counts, count_module
 from litepose.search.latency import LatencyTable
-from litepose.search.parts import Part, output_channels, parts_of
+from litepose.search.parts import Part, head_of, parts_of
 
 KINDS = ("macs", "params", "latency")
 
@@ -26,12 +26,11 @@ class CountedCost:
     """
 
     def __init__(self, kind: str, settings: Mapping[str, Any]) -> None:
-        self.kind, self.settings = kind, dict(settings)
-        output_channels(self.settings)  # so that broken settings are refused here
+        self.kind, self.head = kind, head_of(settings)
 
     def __call__(self, arch: Mapping[str, Any]) -> float:
         """Return the count of one picture of the arch's size."""
-        counts = (_counts(part) for part in parts_of(arch, self.settings))
+        counts = (_counts(part) for part in parts_of(arch, self.head))
         return float(sum(getattr(count, self.kind) for count in counts))
 
     def text(self, value: float) -> str:
@@ -46,11 +45,11 @@ class LatencyCost:
     kind = "latency"
 
     def __init__(self, table: LatencyTable, settings: Mapping[str, Any]) -> None:
-        self.table, self.settings = table, dict(settings)
+        self.table, self.head = table, head_of(settings)
 
     def __call__(self, arch: Mapping[str, Any]) -> float:
         """Return the time of one picture of the arch's size, ms."""
-        return self.table.predict(part.key for part in parts_of(arch, self.settings))
+        return self.table.predict(part.key for part in parts_of(arch, self.head))
 
     def text(self, value: float) -> str:
         """Return a time with its unit."""

@@ -1,8 +1,8 @@
 """How long each part of a network takes on one machine, with one engine: a table that adds up to whole networks.
 
-A part alone costs more than within a network, where the engine keeps its own order of channels between layers, and a
-network costs something before its first layer. So a whole network takes `scale` times the sum of its parts plus
-`offset_ms`, both fitted on whole networks that were measured too; others, kept apart, say how good that is.
+A part timed alone, over and over, has its weights and maps in the processor's nearest cache; within a network it has
+not. So a whole network takes `scale` times the sum of its parts plus `part_ms` for each of them, both fitted on whole
+networks that were measured too; others, kept apart, say how good that is.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Checked:
-    """One whole network: the sum of its parts and what it takes, ms. key: of its arch."""
+    """One whole network: how many parts it has, their sum and what it takes, ms. key: of its arch."""
 
     key: str
+    num_parts: int
     sum_ms: float
     measured_ms: float
 
@@ -36,19 +37,20 @@ class LatencyTable:
     """Times of parts by their keys, ms.
 
     machine: processor, runtime, threads, versions: what the times hold for. fitted, checked: whole networks from which
-    scale and offset come, and others that were not looked at for it.
+    scale and part_ms come, and others that were not looked at for it.
     """
 
     machine: Mapping[str, Any]
     parts: Mapping[str, float]
     scale: float = 1.0
-    offset_ms: float = 0.0
+    part_ms: float = 0.0
     fitted: tuple[Checked, ...] = ()
     checked: tuple[Checked, ...] = ()
 
     def predict(self, keys: Iterable[str]) -> float:
         """Return the time of a network of these parts, ms. Raises SettingError for a part that is not in the table."""
-        return self.scale * self.sum_of(keys) + self.offset_ms
+        keys = list(keys)
+        return self.scale * self.sum_of(keys) + self.part_ms * len(keys)
 
     def sum_of(self, keys: Iterable[str]) -> float:
         """Return the plain sum of the parts' times, ms. Raises SettingError."""
@@ -63,24 +65,27 @@ class LatencyTable:
         return total
 
     def refitted(self) -> LatencyTable:
-        """Return the table with scale and offset that suit its `fitted` networks best, in relative error."""
+        """Return the table with scale and part_ms that suit its `fitted` networks best, in relative error."""
         if len(self.fitted) < 2:
             return self
-        sums = np.array([one.sum_ms for one in self.fitted])
+        rows = np.array([[one.sum_ms, one.num_parts] for one in self.fitted])
         measured = np.array([one.measured_ms for one in self.fitted])
-        rows = np.stack([sums, np.ones_like(sums)], axis=1) / measured[:, None]
-        (scale, offset), *_ = np.linalg.lstsq(rows, np.ones_like(sums), rcond=None)
-        return dataclasses.replace(self, scale=float(scale), offset_ms=float(offset))
+        (scale, part_ms), *_ = np.linalg.lstsq(rows / measured[:, None], np.ones(len(measured)), rcond=None)
+        return dataclasses.replace(self, scale=float(scale), part_ms=float(part_ms))
 
     def errors(self) -> np.ndarray:
         """Return (predicted - measured) / measured of each checked network."""
-        return np.array([(self.scale * c.sum_ms + self.offset_ms) / c.measured_ms - 1 for c in self.checked])
+        return np.array([self._predicted(one) / one.measured_ms - 1 for one in self.checked])
 
     def correlation(self) -> float:
         """Return Pearson's correlation of predicted and measured times of the checked networks."""
         if len(self.checked) < 2:
             return float("nan")
-        return float(np.corrcoef([c.sum_ms for c in self.checked], [c.measured_ms for c in self.checked])[0, 1])
+        predicted = [self._predicted(one) for one in self.checked]
+        return float(np.corrcoef(predicted, [one.measured_ms for one in self.checked])[0, 1])
+
+    def _predicted(self, one: Checked) -> float:
+        return self.scale * one.sum_ms + self.part_ms * one.num_parts
 
     def summary(self) -> str:
         """Return in a line what was measured and how well it predicts whole networks."""
@@ -89,7 +94,8 @@ class LatencyTable:
             return told
         errors = np.abs(self.errors())
         return (
-            f"{told}. A network takes {self.scale:.3f} times the sum of its parts, plus {self.offset_ms:.2f} ms. On "
+            f"{told}. A network takes {self.scale:.3f} times the sum of its parts, plus {1000 * self.part_ms:.1f} us "
+            f"for each. On "
             f"{len(errors)} others: mean error {100 * errors.mean():.1f} %, 90 of 100 within "
             f"{100 * np.percentile(errors, 90):.1f} %, largest {100 * errors.max():.1f} %, correlation "
             f"{self.correlation():.4f}"

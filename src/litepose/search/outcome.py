@@ -92,7 +92,7 @@ def plot(result: SearchResult, *, kind: str, budget: float, measure: str = "AP")
         )  # fmt: skip
     axes.axvline(budget / divisor, color="#3b6ea5", linestyle="--", linewidth=1, label="budget")
     axes.set(xlabel=label, ylabel=f"{measure} in the supernet")
-    axes.margins(x=0.08, y=0.1)
+    axes.margins(x=0.12, y=0.1)
     axes.grid(alpha=0.25)
     axes.legend(loc="lower right", frameon=False)
     if len(result.generations) > 1:

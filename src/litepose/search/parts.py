@@ -55,6 +55,15 @@ class Part:
         return BUILDERS[self.kind](self)
 
 
+@dataclass(frozen=True)
+class Head:
+    """What of a LitePose is no choice of its arch. output_channels: of both outputs. fused: with raw branches."""
+
+    output_channels: tuple[int, ...]
+    deconv_kernels: tuple[int, ...]
+    fused: bool
+
+
 class Added(nn.Module):
     """A branch whose result is added to a map of its own size."""
 
@@ -91,11 +100,21 @@ BUILDERS = {
 }
 
 
-def parts_of(arch: Mapping[str, Any], settings: Mapping[str, Any]) -> tuple[Part, ...]:
-    """Return the parts of a network in the order of execution, for an input of the arch's own size.
+def head_of(settings: Mapping[str, Any]) -> Head:
+    """Return what the keyword arguments of `LitePose` beside the arch say. Raises SettingError."""
+    tiny = {
+        "img_size": 16, "input_channel": 8, "deconv_setting": [8] * 3,
+        "backbone_setting": [
+            {"num_blocks": 1, "stride": stride, "channel": 8, "block_setting": [[1, 1]]} for stride in STAGE_STRIDES
+        ],
+    }  # fmt: skip
+    with torch.device("meta"):
+        channels = LitePose(tiny, **settings).output_channels
+    return Head(channels, tuple(settings.get("deconv_kernels", (4, 4, 4))), not settings.get("simple_head", False))
 
-    settings: the other keyword arguments of `LitePose`. Raises ModelError for a broken arch.
-    """
+
+def parts_of(arch: Mapping[str, Any], head: Head) -> tuple[Part, ...]:
+    """Return the parts of a network, for an input of the arch's own size. Raises ModelError for a broken arch."""
     shape = arch_from_json(arch)
     side = shape.input_size // 2
     parts = [Part("stem", 3, shape.first_channels, shape.input_size)]
@@ -108,10 +127,10 @@ def parts_of(arch: Mapping[str, Any], settings: Mapping[str, Any]) -> tuple[Part
             side //= stride
         widths.append(stage.channels)
     options = [[width] for width in widths], [[channels] for channels in shape.deconv_channels]
-    return (*parts, *_head_parts(*options, side, settings))
+    return (*parts, *_head_parts(*options, side, head))
 
 
-def parts_of_space(space: SearchSpace, settings: Mapping[str, Any]) -> tuple[Part, ...]:
+def parts_of_space(space: SearchSpace, head: Head) -> tuple[Part, ...]:
     """Return every part that a network of the space may have, once each."""
     parts: dict[Part, None] = {}
     firsts = sorted(set(space.first_channels))
@@ -127,40 +146,24 @@ def parts_of_space(space: SearchSpace, settings: Mapping[str, Any]) -> tuple[Par
                     if max(space.depths[i]) > 1:
                         parts[Part("block", channels, channels, side // stride, kernel, 1, expansion)] = None
             side //= stride
-        parts |= dict.fromkeys(_head_parts(widths, deconvs, side, settings))
+        parts |= dict.fromkeys(_head_parts(widths, deconvs, side, head))
     return tuple(parts)
 
 
-def _head_parts(
-    widths: Sequence[Sequence[int]], deconvs: Sequence[Sequence[int]], side: int, settings: Mapping[str, Any]
-) -> list[Part]:
+def _head_parts(widths: Sequence[Sequence[int]], deconvs: Sequence[Sequence[int]], side: int, head: Head) -> list[Part]:
     """Return deconvolutions and heads of all these widths.
 
     widths: what the backbone's maps at strides 2, 4, 8, 16, 16 may have; deconvs: the deconvolutions. side: at 16.
     """
-    fused = not settings.get("simple_head", False)
-    kernels, outputs = settings.get("deconv_kernels", (4, 4, 4)), output_channels(settings)
-    parts, deeper = [], widths[4]
-    for i, (deconv, kernel) in enumerate(zip(deconvs, kernels, strict=True)):
+    outputs, parts, deeper = head.output_channels, [], widths[4]
+    for i, (deconv, kernel) in enumerate(zip(deconvs, head.deconv_kernels, strict=True)):
         parts += [Part("deconv", one, channels, side, kernel, 2) for one, channels in product(deeper, deconv)]
-        if fused:
+        if head.fused:
             raw = product(widths[3 - i], deconv)
             parts += [Part("raw deconv", one, channels, side, kernel, 2) for one, channels in raw]
         deeper, side = deconv, 2 * side
         if i > 0:
             parts += [Part("head", one, outputs[i - 1], side, HEAD_KERNEL) for one in deeper]
-            if fused:
+            if head.fused:
                 parts += [Part("raw head", one, outputs[i - 1], side, HEAD_KERNEL) for one in widths[2 - i]]
     return parts
-
-
-def output_channels(settings: Mapping[str, Any]) -> tuple[int, ...]:
-    """Return the channels of both outputs, as the network itself has them."""
-    tiny = {
-        "img_size": 16, "input_channel": 8, "deconv_setting": [8] * 3,
-        "backbone_setting": [
-            {"num_blocks": 1, "stride": stride, "channel": 8, "block_setting": [[1, 1]]} for stride in (2, 2, 2, 1)
-        ],
-    }  # fmt: skip
-    with torch.device("meta"):
-        return LitePose(tiny, **settings).output_channels

@@ -30,7 +30,7 @@ from litepose.export_rewrites import optimised_for_export
 from litepose.models.litepose import LitePose
 from litepose.runtimes.onnx import open_session
 from litepose.search.latency import Checked, LatencyTable
-from litepose.search.parts import Part, parts_of, parts_of_space
+from litepose.search.parts import Part, head_of, parts_of, parts_of_space
 from litepose.search.space import SearchSpace, arch_key
 
 ROUNDS = 5
@@ -57,13 +57,14 @@ def profile(
 ) -> LatencyTable:
     """Measure a table for all networks of a space, for one picture at a time.
 
-    settings: the other keyword arguments of `LitePose`. networks: how many whole ones scale and offset are fitted on,
+    settings: the other keyword arguments of `LitePose`. networks: how many whole ones scale and part_ms are fitted on,
     and on how many others that is checked, all drawn by `seed`. progress: called with (measurements done, in all).
     Raises SettingError for a runtime that cannot be timed, MissingPackageError.
     """
     rng = np.random.default_rng(seed)
     archs = _distinct(space, sum(networks), rng)
-    parts = parts_of_space(space, settings)
+    head = head_of(settings)
+    parts = parts_of_space(space, head)
     builds = {part.key: partial(_part, part) for part in parts}
     builds |= {arch_key(arch): partial(_network, arch, settings) for arch in archs}
     with tempfile.TemporaryDirectory() as folder:
@@ -71,10 +72,10 @@ def profile(
         whole_too = [*builds, *(arch_key(arch) for arch in archs)]  # their own noise does not average out over parts
         times_ms = measure(engine, builds, rng, order=whole_too, rounds=rounds, wall=threads > 1, progress=progress)
     table = LatencyTable(machine_of(runtime, threads), {part.key: times_ms[part.key] for part in parts})
-    whole = [
-        Checked(arch_key(arch), table.sum_of(part.key for part in parts_of(arch, settings)), times_ms[arch_key(arch)])
-        for arch in archs
-    ]
+    whole = []
+    for arch in archs:
+        keys = [part.key for part in parts_of(arch, head)]
+        whole.append(Checked(arch_key(arch), len(keys), table.sum_of(keys), times_ms[arch_key(arch)]))
     fitted, checked = tuple(whole[: networks[0]]), tuple(whole[networks[0] :])
     return dataclasses.replace(table, fitted=fitted, checked=checked).refitted()
 
