@@ -88,6 +88,12 @@ def test_a_table_of_other_parts_is_refused_with_the_part():
         cost(SPACES["authors"].largest())
 
 
+def test_a_search_by_latency_depends_on_its_table():
+    arch = SPACES["small"].smallest()
+    one, same, other = (LatencyCost(table_for(arch, scale=scale), CROWDPOSE).about() for scale in (1.0, 1.0, 1.1))
+    assert one == same != other
+
+
 def test_scale_and_cost_of_a_part_are_found_from_whole_networks_and_judged_on_others():
     sums, counts = np.linspace(2, 20, 12), [30, 50, 40] * 4
     pairs = zip(sums.tolist(), counts, strict=True)

@@ -26,53 +26,67 @@ MULTIPLES = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9}
 LOG = "log.jsonl"
 
 
+CostOption = Annotated[
+    Literal["macs", "macs_reference", "params", "latency"],
+    typer.Option("--cost", help="macs: as executed; macs_reference: as the LitePose authors count."),
+]
+BudgetOption = Annotated[
+    str | None, typer.Option("--budget", help="The most a network may cost: 900M, 1.2G, or milliseconds.")
+]
+DataOption = Annotated[
+    str | None,
+    typer.Option("--data", help="Annotated pictures that decide: a part of the training's, never the validation's."),
+]
+ImagesOption = Annotated[Path | None, typer.Option("--images", help="Folder of the pictures of --data.")]
+RecalibrateOption = Annotated[
+    str | None,
+    typer.Option("--recalibrate", help="Training pictures on which BN statistics are measured. Default: --data."),
+]
+RecalibrateImagesOption = Annotated[
+    Path | None, typer.Option("--recalibrate-images", help="Folder of the pictures of --recalibrate.")
+]
+BatchesOption = Annotated[int, typer.Option("--batches", min=1, help="Of 16 pictures, for the BN statistics.")]
+MeasureOption = Annotated[
+    Literal["AP", "OKS"], typer.Option("--measure", help="What is searched for; mean OKS where AP is still 0.")
+]
+LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N pictures of --data.")]
+SpaceOption = Annotated[
+    str | None, typer.Option("--space", help="Name or JSON file of a search space. Default: the supernet's own.")
+]
+PredictorOption = Annotated[
+    bool, typer.Option("--predictor/--no-predictor", help="Let a fitted guess choose what is evaluated.")
+]
+ProfileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--profile",
+        help="Latency table of --cost latency; measured on this machine where the file is missing. Without --budget "
+        "nothing but that is done.",
+    ),
+]
+EngineOption = Annotated[str, typer.Option("--runtime", help="Engine of the latency table: onnx, torch.")]
+EngineThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="CPU threads of that engine.")]
+
+
 def run(
     supernet: Annotated[Path, typer.Argument(help="A supernet's checkpoint (.safetensors).")],
-    cost: Annotated[
-        Literal["macs", "macs_reference", "params", "latency"],
-        typer.Option("--cost", help="macs: as executed; macs_reference: as the LitePose authors count."),
-    ] = "macs",
-    budget: Annotated[
-        str | None, typer.Option("--budget", help="The most a network may cost: 900M, 1.2G, or milliseconds.")
-    ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            "--data", help="Annotated pictures that decide: a part of the training's, never the validation's."
-        ),
-    ] = None,
+    cost: CostOption = "macs",
+    budget: BudgetOption = None,
+    data: DataOption = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder to write.")] = None,
-    images: Annotated[Path | None, typer.Option("--images", help="Folder of the pictures of --data.")] = None,
-    recalibrate: Annotated[
-        str | None,
-        typer.Option("--recalibrate", help="Training pictures on which BN statistics are measured. Default: --data."),
-    ] = None,
-    recalibrate_images: Annotated[
-        Path | None, typer.Option("--recalibrate-images", help="Folder of the pictures of --recalibrate.")
-    ] = None,
-    batches: Annotated[int, typer.Option("--batches", min=1, help="Of 16 pictures, for the BN statistics.")] = 8,
-    measure: Annotated[
-        Literal["AP", "OKS"], typer.Option("--measure", help="What is searched for; mean OKS where AP is still 0.")
-    ] = "AP",
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N pictures of --data.")] = None,
-    space: Annotated[
-        str | None, typer.Option("--space", help="Name or JSON file of a search space. Default: the supernet's own.")
-    ] = None,
+    images: ImagesOption = None,
+    recalibrate: RecalibrateOption = None,
+    recalibrate_images: RecalibrateImagesOption = None,
+    batches: BatchesOption = 8,
+    measure: MeasureOption = "AP",
+    limit: LimitOption = None,
+    space: SpaceOption = None,
     population: Annotated[int, typer.Option("--population", min=2)] = 40,
     generations: Annotated[int, typer.Option("--generations", min=0)] = 40,
-    predictor: Annotated[
-        bool, typer.Option("--predictor/--no-predictor", help="Let a fitted guess choose what is evaluated.")
-    ] = True,
-    profile: Annotated[
-        Path | None,
-        typer.Option(
-            "--profile",
-            help="Latency table of --cost latency; measured on this machine where the file is missing. Without "
-            "--budget nothing but that is done.",
-        ),
-    ] = None,
-    runtime: Annotated[str, typer.Option("--runtime", help="Engine of the latency table: onnx, torch.")] = "onnx",
-    threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads of that engine.")] = 1,
+    predictor: PredictorOption = True,
+    profile: ProfileOption = None,
+    runtime: EngineOption = "onnx",
+    threads: EngineThreadsOption = 1,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that evaluate.")] = 1,
     seed: Annotated[int, typer.Option("--seed")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the search in the output folder.")] = False,
@@ -84,14 +98,16 @@ def run(
     if budget is None and profile is None:
         raise SettingError("A search needs --budget, for instance 900M (MACs) or 25 (ms); or --profile alone.")
     opened = _open(supernet, space)
+    engine = _Engine(runtime, threads, seed)
     if budget is None:
         assert profile is not None
-        _show_table(_table(opened, profile, runtime, threads, seed, console), profile, console)
+        summary = _table(opened, profile, engine, console).summary()
+        console.print(f"{profile}: {summary}", highlight=False, soft_wrap=True)
         return
     if data is None or output is None:
         raise SettingError("A search needs annotated pictures (--data SPLIT.json) and a folder to write (-o FOLDER).")
-    limit_of_cost = parse_budget(budget, cost)
-    function = _cost(cost, opened, profile or output / "latency.json", runtime, threads, seed, console)
+    most = parse_budget(budget, cost)
+    function = _cost(cost, opened, profile or output / "latency.json", engine, console)
     from litepose.metrics.matching import check_installed
     from litepose.search.evaluate import SupernetAccuracy
 
@@ -103,9 +119,9 @@ def run(
     )  # fmt: skip
     numbers = {"population": population, "generations": generations, "workers": workers, "seed": seed}
     result = _search(
-        opened, accuracy, function, limit_of_cost, output, numbers, guided=predictor, resume=resume, console=console
+        opened, accuracy, function, most, output, numbers, guided=predictor, resume=resume, console=console
     )
-    _write(result, output, opened, function, limit_of_cost, measure, console)
+    _write(result, output, opened, function, most, measure, console)
 
 
 @dataclass(frozen=True)
@@ -114,6 +130,15 @@ class _Opened:
 
     space: SearchSpace
     settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _Engine:
+    """By which latencies are measured. seed: of the networks that the table is judged by."""
+
+    runtime: str
+    threads: int
+    seed: int
 
 
 def parse_budget(text: str, kind: str) -> float:
@@ -145,17 +170,15 @@ def _read_space(space: str) -> SearchSpace:
     return space_from_json(read_arch(space) if space.endswith(".json") else space)
 
 
-def _cost(
-    kind: str, opened: _Opened, profile: Path, runtime: str, threads: int, seed: int, console: Console
-) -> CountedCost | LatencyCost:
+def _cost(kind: str, opened: _Opened, profile: Path, engine: _Engine, console: Console) -> CountedCost | LatencyCost:
     from litepose.search.cost import CountedCost, LatencyCost
 
     if kind != "latency":
         return CountedCost(kind, opened.settings)
-    return LatencyCost(_table(opened, profile, runtime, threads, seed, console), opened.settings)
+    return LatencyCost(_table(opened, profile, engine, console), opened.settings)
 
 
-def _table(opened: _Opened, path: Path, runtime: str, threads: int, seed: int, console: Console) -> LatencyTable:
+def _table(opened: _Opened, path: Path, engine: _Engine, console: Console) -> LatencyTable:
     """Read the latency table, or measure and keep it. Raises SettingError for one of another engine."""
     from litepose.files import check_writable
     from litepose.search.latency import load_table
@@ -164,24 +187,21 @@ def _table(opened: _Opened, path: Path, runtime: str, threads: int, seed: int, c
     if path.exists():
         table = load_table(path)
         found = (table.machine.get("runtime"), table.machine.get("threads"))
-        if found != (runtime, threads):
+        if found != (engine.runtime, engine.threads):
             raise SettingError(
-                f"{path} holds latencies of the runtime {found[0]} with {found[1]} threads; asked were {runtime} and "
-                f"{threads}. Give --runtime and --threads of the table, or another --profile to measure."
+                f"{path} holds latencies of the runtime {found[0]} with {found[1]} threads; asked were "
+                f"{engine.runtime} and {engine.threads}. Give --runtime and --threads of the table, or another --profile "
+                "to measure."
             )
         return table
     check_writable(path)
     with _Bar("parts timed", console) as bar:
         table = profile(
-            opened.space, opened.settings, runtime=runtime, threads=threads, seed=seed,
+            opened.space, opened.settings, runtime=engine.runtime, threads=engine.threads, seed=engine.seed,
             progress=lambda done, total: bar(done, total),
         )  # fmt: skip
     table.save(path)
     return table
-
-
-def _show_table(table: LatencyTable, path: Path, console: Console) -> None:
-    console.print(f"{path}: {table.summary()}", highlight=False, soft_wrap=True)
 
 
 def _threads_each(workers: int) -> int:
@@ -208,7 +228,7 @@ def _search(
     from litepose.search.predictor import fit_predictor
 
     check_writable(output / LOG)
-    about = {"cost": cost.kind, **accuracy.about()}
+    about = {"cost": cost.about(), **accuracy.about()}
     with _Bar("networks", console) as bar:
         try:
             result = evolve(

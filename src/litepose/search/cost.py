@@ -6,6 +6,9 @@ a search can draw and reject by the thousand.
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -33,6 +36,10 @@ class CountedCost:
         counts = (_counts(part) for part in parts_of(arch, self.head))
         return float(sum(getattr(count, self.kind) for count in counts))
 
+    def about(self) -> str:
+        """Return in a word what a search's results depend on."""
+        return self.kind
+
     def text(self, value: float) -> str:
         """Return a count with its unit."""
         unit = " parameters" if self.kind == "params" else " MACs"
@@ -50,6 +57,11 @@ class LatencyCost:
     def __call__(self, arch: Mapping[str, Any]) -> float:
         """Return the time of one picture of the arch's size, ms."""
         return self.table.predict(part.key for part in parts_of(arch, self.head))
+
+    def about(self) -> str:
+        """Return in a word what a search's results depend on: the table too."""
+        content = json.dumps(dataclasses.asdict(self.table), sort_keys=True)
+        return f"latency by table {hashlib.sha256(content.encode()).hexdigest()[:16]}"
 
     def text(self, value: float) -> str:
         """Return a time with its unit."""
