@@ -95,8 +95,7 @@ class LatencyTable:
         errors = np.abs(self.errors())
         return (
             f"{told}. A network takes {self.scale:.3f} times the sum of its parts, plus {1000 * self.part_ms:.1f} us "
-            f"for each. On "
-            f"{len(errors)} others: mean error {100 * errors.mean():.1f} %, 90 of 100 within "
+            f"for each. On {len(errors)} others: mean error {100 * errors.mean():.1f} %, 90 of 100 within "
             f"{100 * np.percentile(errors, 90):.1f} %, largest {100 * errors.max():.1f} %, correlation "
             f"{self.correlation():.4f}"
         )
