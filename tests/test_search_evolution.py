@@ -150,9 +150,13 @@ def test_a_log_of_another_search_is_refused(tmp_path):
         search(log=log, resume=True, budget=30.0)
     with pytest.raises(SettingError, match="weights: None there, 'abc' asked"):
         search(log=log, resume=True, about={"weights": "abc"})
-    (tmp_path / "notes.jsonl").write_text('{"kind": "epoch"}\n')
-    with pytest.raises(SettingError, match="no journal of a search"):
-        search(log=tmp_path / "notes.jsonl", resume=True)
+    with pytest.raises(SettingError, match="space: 'small' there, 'tiny' asked"):
+        search(log=log, resume=True, space=TINY)
+    for text in ('{"kind": "epoch"}\n', "my notes\n"):
+        (tmp_path / "notes.jsonl").write_text(text)
+        with pytest.raises(SettingError, match="no journal of a search"):
+            search(log=tmp_path / "notes.jsonl", resume=True)
+        assert (tmp_path / "notes.jsonl").read_text() == text
 
 
 def test_the_log_holds_each_network_each_generation_and_how_well_the_predictor_ranks(tmp_path):

@@ -190,7 +190,7 @@ def _table(opened: _Opened, path: Path, engine: _Engine, console: Console) -> La
         if found != (engine.runtime, engine.threads):
             raise SettingError(
                 f"{path} holds latencies of the runtime {found[0]} with {found[1]} threads; asked were "
-                f"{engine.runtime} and {engine.threads}. Give the table's --runtime and --threads, or another --profile."
+                f"{engine.runtime} and {engine.threads}. Give the table's --runtime and --threads, or another file."
             )
         return table
     check_writable(path)

@@ -19,8 +19,6 @@ from litepose.counting import Counts, count_module
 from litepose.search.latency import LatencyTable
 from litepose.search.parts import Part, head_of, parts_of
 
-KINDS = ("macs", "params", "latency")
-
 
 class CountedCost:
     """MACs or parameters of an arch. settings: the other keyword arguments of `LitePose`.

@@ -17,6 +17,8 @@ from litepose.errors import SettingError
 from litepose.files import write_text
 from litepose.search.space import arch_key
 
+LONGEST_SHOWN = 60  # characters of a setting in a message
+
 
 class Journal:
     """The records of one search; a context.
@@ -99,7 +101,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
             continue
         if isinstance(record, dict) and "kind" in record:
             records.append(record)
-    if records and records[0]["kind"] != "search":
+    if path.stat().st_size and (not records or records[0]["kind"] != "search"):
         raise SettingError(f"{path} is no journal of a search: its first line says nothing of one. Choose another.")
     return records
 
@@ -108,8 +110,13 @@ def _check_same(path: Path, found: Mapping[str, Any], settings: Mapping[str, Any
     wanted = json.loads(json.dumps({"kind": "search", **settings}))
     different = sorted(key for key in {*found, *wanted} if found.get(key) != wanted.get(key))
     if different:
-        says = "; ".join(f"{key}: {found.get(key)!r} there, {wanted.get(key)!r} asked" for key in different)
+        says = "; ".join(f"{key}: {_short(found.get(key))} there, {_short(wanted.get(key))} asked" for key in different)
         raise SettingError(f"{path} holds another search ({says}). Resume with its settings, or choose another folder.")
+
+
+def _short(value: Any) -> str:
+    text = repr(value["name"] if isinstance(value, Mapping) and "name" in value else value)
+    return text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + "..."
 
 
 def _plain(value: Any) -> Any:
