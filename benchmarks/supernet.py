@@ -4,12 +4,13 @@
 
 Time: one process, one thread, whole steps of the training loop (forward, backward, clipping, AdamW, averaged weights)
 on one batch of drawn people. The supernet is the authors' widest network (5.8 million parameters), its draws fixed to
-one published network; it and that network take turns within a round, in turned order from round to round. Printed are
-the median CPU and wall times and the median of the rounds' ratios with its quartiles. Memory: a process of its own
-for each, a few steps; the growth of the peak of the resident memory (Linux) since before the training was set up:
-once with blocks above 64 kB given back as soon as they are free, so that the peak is what the training needs, and
-once as the C library keeps them by default. The supernet is measured with its widest network drawn and with a
-sandwich of four networks a step, against the widest network alone. Needs torch.
+one published network; it and that network take turns within a round, in turned order from round to round. The C
+library keeps freed memory (see docs/experiments.md on malloc): without that, page faults come and go by luck and move
+either by a fifth. Printed are the median CPU and wall times and the median of the rounds' ratios with its quartiles.
+Memory: a process of its own for each, a few steps; the growth of the peak of the resident memory (Linux) since before
+the training was set up: once with blocks above 64 kB given back as soon as they are free, so that the peak is what
+the training needs, and once as the C library keeps them by default. The supernet is measured with its widest network
+drawn and with a sandwich of four networks a step, against the widest network alone. Needs torch.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ from litepose.training.recipe import load_recipe  # noqa: E402
 from litepose.training.supernet import Draws  # noqa: E402
 
 WARM_UP = 2  # rounds that do not count
+KEEPING = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000"}
+RETURNING = {"MALLOC_MMAP_THRESHOLD_": "65536"}
 STEPS_OF_MEMORY = 4
 
 
@@ -49,9 +52,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--side", type=int, default=128, help="of the input, px")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--time-of", choices=VARIANTS, help="measure this in this process and end")
     parser.add_argument("--memory-of", choices=MEMORY, help="measure this in this process and end")
     asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
+    if asked.time_of:
+        compare_steps(asked.time_of, asked.side, asked.batch, asked.rounds)
+        return
     if asked.memory_of:
         print(peak_mb(asked.memory_of, asked.side, asked.batch))
         return
@@ -60,24 +67,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(
         "network       alone CPU ms   supernet CPU ms   ratio (quartiles)     alone wall ms   supernet wall ms   ratio"
     )
+    sizes = ["--side", str(asked.side), "--batch", str(asked.batch)]
     for name in asked.archs:
-        compare_steps(name, asked.side, asked.batch, asked.rounds)
+        print(in_process([*sizes, "--rounds", str(asked.rounds), "--time-of", name], KEEPING))
     print("\npeak memory of a training, MB")
-    for what, variables in (("needed", {"MALLOC_MMAP_THRESHOLD_": "65536"}), ("as kept by default", {})):
-        compare_memory(what, asked.side, asked.batch, variables)
+    for title, variables in (("needed", RETURNING), ("as kept by default", {})):
+        peaks: dict[str, float] = {}
+        for what in MEMORY:
+            peaks[what] = float(in_process([*sizes, "--memory-of", what], variables))
+            ratio = peaks[what] / peaks["widest-alone"]
+            print(f"{title:20s} {what:18s} {peaks[what]:8.0f}   {ratio:.3f} of the widest alone")
 
 
-def compare_memory(title: str, side: int, batch: int, variables: dict[str, str]) -> None:
-    """Print a line for each training, in a process with these environment variables."""
-    command = [sys.executable, __file__, "--side", str(side), "--batch", str(batch), "--memory-of"]
-    peaks: dict[str, float] = {}
-    for what in MEMORY:
-        done = subprocess.run(
-            [*command, what], env={**os.environ, **variables}, stdout=subprocess.PIPE, text=True, check=True
-        )
-        peaks[what] = float(done.stdout.split()[-1])
-        ratio = peaks[what] / peaks["widest-alone"]
-        print(f"{title:20s} {what:18s} {peaks[what]:8.0f}   {ratio:.3f} of the widest alone")
+def in_process(arguments: list[str], variables: dict[str, str]) -> str:
+    """Return the last line that this script prints in a process with these environment variables."""
+    command, environment = [sys.executable, __file__, *arguments], {**os.environ, **variables}
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout.splitlines()[-1]
 
 
 def compare_steps(name: str, side: int, batch: int, rounds: int) -> None:
