@@ -70,6 +70,7 @@ def plot(result: SearchResult, *, kind: str, budget: float, measure: str = "AP")
     """
     try:
         from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
     except ImportError as error:
         raise MissingPackageError(
             "The plot of a search needs the package matplotlib. Install it: pip install 'litepose[eval]'"
@@ -96,7 +97,7 @@ def plot(result: SearchResult, *, kind: str, budget: float, measure: str = "AP")
     axes.grid(alpha=0.25)
     axes.legend(loc="lower right", frameon=False)
     if len(result.generations) > 1:
-        bar = figure.colorbar(shown, ax=axes, label="generation")
+        bar = figure.colorbar(shown, ax=axes, label="generation", ticks=MaxNLocator(integer=True))
         bar.ax.set_ylim(0, len(result.generations) - 1)
     return figure
 
