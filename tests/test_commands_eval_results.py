@@ -64,6 +64,12 @@ def test_saved_results_score_to_the_bit_as_the_model_did(folder, tmp_path, proto
     assert {"image_id", "category_id", "keypoints", "score"} <= set(read(results)[0])
 
 
+def test_the_pck_of_each_keypoint_is_printed_in_a_line_of_its_own(folder, capsys):
+    assert of_model(folder, "truth.json", "--protocol", "pck") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.split() == ["left_shoulder", "1.000"] for line in lines), lines
+
+
 def test_a_crowdpose_file_is_scored_by_its_own_protocol_with_clean_numbers_beside(folder, tmp_path, capsys):
     results = tmp_path / "results.json"
     people = [
@@ -98,6 +104,8 @@ def test_a_folder_of_pictures_is_predicted_and_the_ids_are_the_names_numbers(fol
         cv2.imwrite(str(pictures / f"COCO_test_{number:012d}.png"), pixels)
     assert run("-m", folder / "dots.onnx", "--data", pictures, "--save-results", tmp_path / "results.json") == 0
     assert sorted({one["image_id"] for one in read(tmp_path / "results.json")}) == [7, 42]
+    named = {one["id"]: one["file_name"] for one in read(tmp_path / "results.images.json")["images"]}
+    assert named == {7: "COCO_test_000000000007.png", 42: "COCO_test_000000000042.png"}
 
 
 def test_pictures_without_truth_need_a_place_for_the_people(folder, capsys):
@@ -125,6 +133,18 @@ def test_more_than_twenty_people_in_a_picture_are_cut_and_it_is_said(folder, tmp
     report = read(tmp_path / "report.json")
     assert report["settings"]["pictures_with_more"] == 1
     assert report["stats"]["AR"] == 0, "the right one is the 21st"
+
+
+def test_scores_that_single_precision_would_make_equal_keep_their_order(folder, tmp_path):
+    truth = read(folder / "data" / "truth.json")["annotations"]
+    false = {"image_id": 1, "category_id": 1, "keypoints": [0.0, 0.0, 1.0] * 17, "score": 0.5 + 1e-12}
+    true = [
+        {**false, "image_id": one["image_id"], "keypoints": one["keypoints"], "score": 0.5 + 2e-12} for one in truth
+    ]
+    (tmp_path / "close.json").write_text(json.dumps([false, *true]))
+    scored = ("--results", tmp_path / "close.json", "--data", folder / "data" / "truth.json")
+    assert run(*scored, "--json", tmp_path / "report.json") == 0
+    assert read(tmp_path / "report.json")["stats"]["AP"] == pytest.approx(1)
 
 
 GOOD = {"image_id": 1, "category_id": 1, "keypoints": [1.0] * 51, "score": 0.5}
@@ -188,3 +208,28 @@ def test_truth_without_areas_is_scored_on_areas_of_boxes_and_it_is_said(folder, 
     assert of_model(folder, "no_areas.json", "--json", tmp_path / "report.json") == 0
     assert "6 of 6 people have no area" in capsys.readouterr().err
     assert read(tmp_path / "report.json")["stats"]["AR50"] == 1
+
+
+def test_a_page_says_why_the_model_fails(folder, tmp_path, capsys):
+    assert of_model(folder, "truth.json", "--report", tmp_path / "why") == 0
+    page = (tmp_path / "why" / "index.html").read_text()
+    assert "dots.onnx" in page
+    assert "Why it fails" in capsys.readouterr().out
+    for protocol in ("coco", "pck"):
+        scored = ("--results", tmp_path / f"{protocol}.json", "--data", folder / "data" / "truth.json")
+        (tmp_path / f"{protocol}.json").write_text("[]")
+        assert run(*scored, "--protocol", protocol, "--report", tmp_path / protocol) == 0
+        assert (tmp_path / protocol / "index.html").is_file()
+
+
+def test_a_page_about_pictures_without_truth_is_refused(folder, tmp_path, capsys):
+    options = (
+        "--images",
+        folder / "data" / "images",
+        "--save-results",
+        tmp_path / "r.json",
+        "--report",
+        tmp_path / "w",
+    )
+    assert of_model(folder, "pictures.json", *options) == 2
+    assert "without annotations" in capsys.readouterr().err

@@ -91,11 +91,11 @@ def test_faults_count_for_their_own_record_and_nobody_found_is_all_missed(mpii, 
 
 def test_pictures_that_are_not_looked_at_or_cannot_be_read_are_not_in_the_numbers(mpii, tmp_path):
     report = score(mpii, tmp_path, Annotator(mpii, {1: None}), limit=1)
-    assert (report.num_pictures, report.scores.num_people, report.scores.mean) == (1, 3, 1)
+    assert (report.num_pictures, report.scores.num_people, report.scores.pckh.mean) == (1, 3, 1)
     predict = Annotator(mpii, {1: None})
     (tmp_path / "images" / "b.jpg").write_bytes(b"no picture")
     report = score(mpii, tmp_path, predict)
-    assert (report.scores.num_people, report.scores.mean) == (1, 0)
+    assert (report.scores.num_people, report.scores.pckh.mean) == (1, 0)
     assert [name for name, _ in report.unreadable] == ["b.jpg"]
 
 
@@ -105,7 +105,7 @@ def test_a_box_with_nothing_of_the_picture_is_a_person_missed(tmp_path):
     made.write_mat(path.with_name("gt_valid.mat"), records)
     dataset = open_dataset(path)
     predict = Annotator(dataset)
-    assert score(dataset, tmp_path, predict).scores.mean == 0.5
+    assert score(dataset, tmp_path, predict).scores.pckh.mean == 0.5
     assert predict.calls == [0]
 
 

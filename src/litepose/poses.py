@@ -139,7 +139,8 @@ def concatenate(poses: Sequence[Poses]) -> Poses:
     for name in ("keypoints", "keypoint_scores", "scores", "boxes", "track_ids"):
         values = [getattr(one, name) for one in poses]
         joined[name] = None if any(value is None for value in values) else np.concatenate(values)
-    return Poses(skeleton, **joined)
+    widest = max((type(one) for one in poses), key=lambda kind: np.dtype(kind.number).itemsize)
+    return widest(skeleton, **joined)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 from litepose import images as pictures
 from litepose.datasets.coco import present
 from litepose.errors import AnnotationError
-from litepose.files import picture_ids, short_name
+from litepose.files import picture_ids, short_name, write_json
 from litepose.poses import Sample
 from litepose.skeleton import Skeleton
 
@@ -69,3 +69,9 @@ def open_folder(folder: Path, *, skeleton: Skeleton) -> Pictures:
     files = pictures.find([folder])
     ids = picture_ids([file.name for file in files])
     return Pictures(list(zip(ids, files, strict=True)), skeleton=skeleton, name=short_name(folder))
+
+
+def write_picture_list(path: Path, dataset: Pictures) -> None:
+    """Write which picture has which id, as COCO's image lists do."""
+    images = [{"id": key, "file_name": file.name} for key, file in dataset.files]
+    write_json(path, {"images": images, "categories": []})

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from litepose.datasets.pictures import Pictures, write_picture_list
 from litepose.distributed import Share
 from litepose.errors import AnnotationError, SettingError
 from litepose.evaluation.data import Data
@@ -18,7 +19,8 @@ from litepose.files import cache_folder
 from litepose.metrics.found_file import FoundFile, Looked
 from litepose.metrics.protocols import EvaluationProtocol, MpiiProtocol
 from litepose.metrics.report import Report, find_people, limited, scored
-from litepose.metrics.results import read_mpii_results, read_results, write_mpii_results, write_results
+from litepose.metrics.results import ResultPoses, read_mpii_results, read_results, write_mpii_results, write_results
+from litepose.metrics.truth import Truth
 from litepose.poses import Poses
 from litepose.predictor import Predictor
 from litepose.skeleton import MPII16
@@ -29,21 +31,28 @@ class Evaluation:
     """What came of it.
 
     report: None where the pictures have no truth. found: the people by id of the picture. unreadable: (id, message).
+    seen: the samples' own truth, of the same pictures, where the protocol needs it.
     """
 
     data: Data
     protocol: EvaluationProtocol
     report: Report | None
     found: Mapping[Any, Poses]
+    seen: Truth
     unreadable: tuple[tuple[int | str, str], ...] = ()
     progress_file: FoundFile | None = None
 
     def save_results(self, path: str | Path) -> None:
-        """Write the people found as COCO's evaluation takes them; of an MPII list as HRNet's tools do, a .mat file."""
+        """Write the people found as COCO's evaluation takes them; of an MPII list as HRNet's tools do, a .mat file.
+
+        Of a folder of pictures, NAME.images.json beside it says which picture has which id.
+        """
         if isinstance(self.protocol, MpiiProtocol):
             write_mpii_results(path, self.found, self.protocol.records)
         else:
             write_results(path, self.found, category=min(self.data.categories))
+        if isinstance(self.data.dataset, Pictures) and self.data.content is None:
+            write_picture_list(Path(path).with_suffix(".images.json"), self.data.dataset)
 
     def finish(self) -> None:
         """Remove what was kept for going on; call it when all outputs are written."""
@@ -104,7 +113,7 @@ def evaluate_results(results: str | Path, data: Data, *, protocol: str | None = 
         found = read_results(results, data.skeleton, ids=data.ids, categories=data.categories)
     if not len(data.ids):
         raise AnnotationError(f"{data.source} lists no pictures, so nothing can be scored on it.")
-    nobody = Poses.empty(data.skeleton)
+    nobody = ResultPoses.empty(data.skeleton)
     everywhere = {key: found.get(key, nobody) for key in data.ids}
     looked = {index: Looked(key, poses) for index, (key, poses) in enumerate(everywhere.items())}
     settings = settings_of_results(results, data, protocol=way.name)
@@ -118,7 +127,8 @@ def _evaluation(
     ordered = [looked[index] for index in sorted(looked)]
     found = {one.id: one.poses for one in ordered if one.poses is not None}
     unreadable = tuple((one.id, one.error) for one in ordered if one.poses is None)
-    return Evaluation(data, way, report, found, unreadable, file)
+    seen = Truth(data.skeleton, tuple(one.truth for one in ordered if one.truth is not None))
+    return Evaluation(data, way, report, found, seen, unreadable, file)
 
 
 def _progress_file(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from litepose.errors import AnnotationError, MissingPackageError
-from litepose.geometry import xyxy_to_xywh
+from litepose.geometry import boxes_of_keypoints, xyxy_to_xywh
 from litepose.metrics.truth import PictureTruth, Truth
 from litepose.poses import Poses
 
@@ -159,7 +159,8 @@ def coco_json(truth: Truth) -> dict[str, Any]:
 def result_records(truth: Truth, found: Found) -> list[dict[str, Any]]:
     """Return the people found as COCO result records, pictures numbered as in `coco_json`; their order is `found`'s.
 
-    Raises AnnotationError for people in pictures that the truth does not list, or whose numbers are none.
+    Keypoints and boxes are float64 arrays, which hotcoco takes for lists. Raises AnnotationError for people in
+    pictures that the truth does not list, or whose numbers are none.
     """
     numbers = {picture.id: number for number, picture in enumerate(in_order(truth), start=1)}
     unknown = [key for key in found if key not in numbers]
@@ -168,22 +169,33 @@ def result_records(truth: Truth, found: Found) -> list[dict[str, Any]]:
             f"People were found in {len(unknown)} pictures that the truth does not list (first id: {unknown[0]!r}). "
             "Score against the annotation file of these pictures."
         )
-    records: list[dict[str, Any]] = []
-    for key, poses in found.items():
-        number = numbers[key]  # type: ignore[index]
-        triples = np.concatenate([poses.keypoints, poses.keypoint_scores[..., None]], axis=-1)
-        if not (np.isfinite(triples).all() and np.isfinite(poses.scores).all()):
-            raise AnnotationError(
-                f"In picture {key!r} people were found with scores or places that are no numbers (NaN or infinite); "
-                "they cannot be ranked. Repair the model or the results file that they come from."
-            )
-        flat = triples.reshape(len(poses), 3 * truth.skeleton.num_keypoints).tolist()
-        boxes = xyxy_to_xywh(poses.keypoint_boxes).tolist()
-        records += [
-            {"image_id": number, "category_id": 1, "keypoints": keypoints, "bbox": box, "score": score}
-            for keypoints, box, score in zip(flat, boxes, poses.scores.tolist(), strict=True)
-        ]
-    return records
+    if not found:
+        return []
+    # All pictures at once: many times faster than one by one.
+    keypoints, keypoint_scores, scores = (
+        np.concatenate([getattr(poses, name) for poses in found.values()])
+        for name in ("keypoints", "keypoint_scores", "scores")
+    )
+    picture = np.repeat(np.arange(len(found)), [len(poses) for poses in found.values()])
+    triples = np.concatenate([keypoints, keypoint_scores[..., None]], axis=-1)
+    finite = np.isfinite(triples).all(axis=(1, 2)) & np.isfinite(scores)
+    if not finite.all():
+        raise AnnotationError(
+            f"In picture {list(found)[picture[~finite][0]]!r} people were found with scores or places that are no "
+            "numbers (NaN or infinite); they cannot be ranked. Repair the model or the results file that they come "
+            "from."
+        )
+    columns = (
+        np.array([numbers[key] for key in found])[picture].tolist(),  # type: ignore[index]
+        # Rows of arrays: of millions of Python numbers the making and the garbage collection would take the most time.
+        triples.reshape(len(scores), 3 * truth.skeleton.num_keypoints).astype(np.float64),
+        xyxy_to_xywh(boxes_of_keypoints(keypoints, keypoint_scores > 0)).astype(np.float64),
+        scores.tolist(),
+    )
+    return [
+        {"image_id": number, "category_id": 1, "keypoints": keypoints, "bbox": box, "score": score}
+        for number, keypoints, box, score in zip(*columns, strict=True)
+    ]
 
 
 def num_capped(found: Found) -> int:

@@ -9,7 +9,7 @@ the best OKS.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ import numpy as np
 
 from litepose.errors import SettingError, SkeletonError
 from litepose.metrics.coco import as_truth
+from litepose.metrics.matching import in_order
+from litepose.metrics.per_picture import Sums
 from litepose.metrics.truth import PictureTruth, Truth
 from litepose.poses import Poses
 from litepose.similarity import oks
@@ -32,6 +34,7 @@ class PckStats:
 
     mean: over all labelled keypoints of the people counted. per_keypoint: by name.
     num_skipped: people whose diagonal is not labelled (or has no length).
+    per_picture: keypoints found and labelled, of the pictures `matching.in_order`.
     """
 
     mean: float
@@ -39,6 +42,7 @@ class PckStats:
     threshold: float
     num_people: int
     num_skipped: int
+    per_picture: Sums = field(compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """Return {"stats": {"PCK": ..., keypoint: ...}, "settings": ...}."""
@@ -69,20 +73,24 @@ def evaluate_pck(
         raise SettingError(f"PCK was asked for at {threshold}; the threshold is a positive share. Use 0.2.")
     check_diagonal(skeleton)
     truth = as_truth(truth, skeleton)
-    right, labelled = np.zeros(skeleton.num_keypoints), np.zeros(skeleton.num_keypoints)
+    pictures = in_order(truth)
+    right, labelled = np.zeros((2, len(pictures), skeleton.num_keypoints))
     num_people = num_skipped = 0
-    for picture in truth.pictures:
-        counted, lengths = _diagonals(picture, skeleton)
+    for row, picture in enumerate(pictures):
+        counted, lengths = diagonals(picture, skeleton)
         num_people += int(counted.sum())
         num_skipped += int(picture.scored.sum() - counted.sum())
         poses = poses_by_image.get(picture.id, Poses.empty(skeleton))  # type: ignore[arg-type]
-        distances = _distances_to_best(picture, poses)[counted]  # (N, K)
-        right += (picture.labelled[counted] & (distances <= threshold * lengths[counted, None])).sum(axis=0)
-        labelled += picture.labelled[counted].sum(axis=0)
-    shares = np.divide(right, labelled, out=np.full_like(right, -1.0), where=labelled > 0)
+        places = best_places(picture, poses)[counted]  # (N, K, 2)
+        distances = np.linalg.norm(places - picture.keypoints[counted, :, :2], axis=-1)  # NaN is never within
+        right[row] = (picture.labelled[counted] & (distances <= threshold * lengths[counted, None])).sum(axis=0)
+        labelled[row] = picture.labelled[counted].sum(axis=0)
+    found, of = right.sum(axis=0), labelled.sum(axis=0)
+    shares = np.divide(found, of, out=np.full_like(found, -1.0), where=of > 0)
     mean = float(right.sum() / labelled.sum()) if labelled.any() else -1.0
     per_keypoint = dict(zip(skeleton.keypoints, shares.tolist(), strict=True))
-    return PckStats(mean, per_keypoint, threshold, num_people, num_skipped)
+    per_picture = Sums(right.sum(axis=1), labelled.sum(axis=1))
+    return PckStats(mean, per_keypoint, threshold, num_people, num_skipped, per_picture)
 
 
 def has_diagonal(skeleton: Skeleton) -> bool:
@@ -97,17 +105,17 @@ def check_diagonal(skeleton: Skeleton) -> None:
         raise SkeletonError(f"PCK needs the keypoints {' and '.join(DIAGONAL)}; {skeleton.name} lacks {lacking}.")
 
 
-def _diagonals(picture: PictureTruth, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:
+def diagonals(picture: PictureTruth, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:
     """Return which people have a diagonal (N,) bool, and its length (N,) px."""
     a, b = (skeleton.index(keypoint) for keypoint in DIAGONAL)
     lengths = np.linalg.norm(picture.keypoints[:, a, :2] - picture.keypoints[:, b, :2], axis=-1)
     return picture.scored & picture.labelled[:, a] & picture.labelled[:, b] & (lengths > 0), lengths
 
 
-def _distances_to_best(picture: PictureTruth, poses: Poses) -> np.ndarray:
-    """Return each true keypoint's distance to that of the best-OKS person, inf where not found: (N, K) px."""
+def best_places(picture: PictureTruth, poses: Poses) -> np.ndarray:
+    """Return for each true person the keypoints of the found one of the best OKS: (N, K, 2) px, NaN = not found."""
     if not len(poses):
-        return np.full(picture.labelled.shape, np.inf)
+        return np.full((*picture.labelled.shape, 2), np.nan)
     alike = oks(
         poses.keypoints,
         picture.keypoints[..., :2],
@@ -116,5 +124,4 @@ def _distances_to_best(picture: PictureTruth, poses: Poses) -> np.ndarray:
         counted=picture.labelled,
     )
     best = alike.argmax(axis=0)  # (M found, N true) -> (N,)
-    distances = np.linalg.norm(poses.keypoints[best] - picture.keypoints[..., :2], axis=-1)
-    return np.where(poses.found[best], distances, np.inf)
+    return np.where(poses.found[best][..., None], poses.keypoints[best], np.nan)

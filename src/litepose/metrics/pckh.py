@@ -9,13 +9,14 @@ but pelvis and thorax. What papers of that family print as "Mean@0.1" is measure
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from litepose.errors import AnnotationError, MissingPackageError
+from litepose.metrics.per_picture import Sums
 from litepose.poses import Poses
 from litepose.skeleton import MPII16
 
@@ -87,6 +88,7 @@ class PckhStats:
 
     groups: Head, Shoulder, ... Ankle, each the mean of its left and right share. per_keypoint: by name.
     mean: over all labelled keypoints but pelvis and thorax; the same at 0.11 (what papers call "Mean@0.1") and at 0.1.
+    per_person: keypoints of the mean found and labelled, of each person in the list's order.
     """
 
     groups: Mapping[str, float]
@@ -95,6 +97,7 @@ class PckhStats:
     mean_at_0_10: float
     per_keypoint: Mapping[str, float]
     num_people: int
+    per_person: Sums = field(compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """Return {"protocol", "stats": {"Head": ..., "Mean": ..., ...}, "per_keypoint", "settings"} as plain values."""
@@ -149,6 +152,7 @@ def evaluate_pckh(truth: PckhTruth | str | Path, predictions: np.ndarray) -> Pck
         mean_at_0_10=_mean_share(right_at(TRUE_THRESHOLD), counts),
         per_keypoint=shares,
         num_people=len(truth),
+        per_person=_per_person(distances <= THRESHOLD, truth.labelled),
     )
 
 
@@ -277,6 +281,11 @@ def _order(names: list[str], path: Path) -> np.ndarray:
             f"{path}: dataset_joints lacks {', '.join(absent)}; found {', '.join(names)}. MPII's 16 are needed."
         )
     return np.array([names.index(name) for name in MAT_NAMES])
+
+
+def _per_person(close: np.ndarray, labelled: np.ndarray) -> Sums:
+    counted = labelled & np.isin(MPII16.keypoints, NOT_IN_MEAN, invert=True)  # (N, 16)
+    return Sums((counted & close).sum(axis=1).astype(np.float64), counted.sum(axis=1).astype(np.float64))
 
 
 def _share(right: Any, count: Any) -> float:

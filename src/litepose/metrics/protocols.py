@@ -13,6 +13,7 @@ import numpy as np
 
 from litepose.errors import AnnotationError, SkeletonError
 from litepose.metrics import coco, crowdpose, matching, pck, pckh
+from litepose.metrics.per_picture import Outcomes, PerPicture, Sums, oks_sums
 from litepose.metrics.truth import Truth
 from litepose.poses import Poses, Sample
 from litepose.skeleton import MPII16, Skeleton
@@ -22,10 +23,13 @@ Boxes = Callable[[Sample], np.ndarray]
 
 
 class Scores(Protocol):
-    """What was measured. num_people: who count."""
+    """What was measured. num_people: who count. per_picture: what two evaluations are compared by."""
 
     @property
     def num_people(self) -> int: ...
+
+    @property
+    def per_picture(self) -> PerPicture: ...
 
     def to_json(self) -> dict[str, Any]:
         """Return {"protocol", "stats": {name: share, -1 = nothing to measure}, "settings", ...} as plain values."""
@@ -45,6 +49,10 @@ class EvaluationProtocol(Protocol):
         """Return the people of a sample as `score` takes them."""
         ...
 
+    def truth_of(self, found: Mapping[Any, Poses], seen: Truth) -> Truth | None:
+        """Return what the people found are scored against; None where that is no `Truth`. Arguments as of `score`."""
+        ...
+
     def score(self, found: Mapping[Any, Poses], seen: Truth) -> Scores:
         """Return the scores. found: by picture id. seen: the samples' own truth, of the same pictures, if needed."""
         ...
@@ -60,13 +68,15 @@ class CocoScores:
     coco: coco.CocoStats
     pck: pck.PckStats | None
     num_people: int
+    per_picture: PerPicture
     num_capped: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """Return {"protocol", "stats": AP to ARL and PCK, "pck": its parts or None, "settings"}."""
+        """Return {"protocol", "stats": AP to ARL and PCK, "OKS": the mean, "pck": its parts or None, "settings"}."""
         return {
             "protocol": coco.PROTOCOL,
             "stats": {**self.coco.to_json(), **({} if self.pck is None else {"PCK": self.pck.mean})},
+            "OKS": self.per_picture.mean("OKS"),
             "pck": None if self.pck is None else self.pck.to_json(),
             "settings": _cap(self.num_capped),
         }
@@ -79,14 +89,16 @@ class CrowdPoseScores:
     official: crowdpose.CrowdPoseStats
     clean: crowdpose.CrowdPoseStats
     num_people: int
+    per_picture: PerPicture
     num_capped: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """Return {"protocol", "stats": the official numbers, "clean": the same without quirks, "settings"}."""
+        """Return {"protocol", "stats": official numbers, "clean": without quirks, "OKS": the mean, "settings"}."""
         return {
             "protocol": crowdpose.PROTOCOL,
             "stats": self.official.to_json(),
             "clean": self.clean.to_json(),
+            "OKS": self.per_picture.mean("OKS"),
             "settings": _cap(self.num_capped),
         }
 
@@ -96,6 +108,7 @@ class PckScores:
     """PCK alone, of sets that show one person large."""
 
     pck: pck.PckStats
+    per_picture: PerPicture
 
     @property
     def num_people(self) -> int:
@@ -104,6 +117,22 @@ class PckScores:
     def to_json(self) -> dict[str, Any]:
         """Return {"protocol", "stats": {"PCK": ..., keypoint: ...}, "settings"}."""
         return {"protocol": pck.PROTOCOL, **self.pck.to_json()}
+
+
+@dataclass(frozen=True)
+class MpiiScores:
+    """PCKh of the people of MPII's list."""
+
+    pckh: pckh.PckhStats
+    per_picture: PerPicture
+
+    @property
+    def num_people(self) -> int:
+        return self.pckh.num_people
+
+    def to_json(self) -> dict[str, Any]:
+        """Return {"protocol", "stats", "per_keypoint", "settings"}."""
+        return self.pckh.to_json()
 
 
 def _cap(num_capped: int) -> dict[str, Any]:
@@ -130,13 +159,19 @@ class CocoProtocol:
         """See EvaluationProtocol."""
         return found_by(predict, sample, self.boxes)
 
+    def truth_of(self, found: Mapping[Any, Poses], seen: Truth) -> Truth:
+        """See EvaluationProtocol."""
+        return seen if self.truth is None else self.truth.only(found)
+
     def score(self, found: Mapping[Any, Poses], seen: Truth) -> CocoScores:
         """See EvaluationProtocol."""
-        truth, skeleton = seen if self.truth is None else self.truth.only(found), seen.skeleton
+        truth, skeleton = self.truth_of(found, seen), seen.skeleton
+        shares = pck.evaluate_pck(truth, found, skeleton) if pck.has_diagonal(skeleton) else None
         return CocoScores(
             coco.evaluate_poses(truth, found, skeleton),
-            pck.evaluate_pck(truth, found, skeleton) if pck.has_diagonal(skeleton) else None,
+            shares,
             num_people=truth.num_people,
+            per_picture=_per_picture(truth, found, skeleton, shares),
             num_capped=matching.num_capped(found),
         )
 
@@ -158,6 +193,10 @@ class CrowdPoseProtocol:
         """See EvaluationProtocol."""
         return found_by(predict, sample, self.boxes)
 
+    def truth_of(self, found: Mapping[Any, Poses], seen: Truth) -> Truth:
+        """See EvaluationProtocol."""
+        return self.truth.only(found).truth
+
     def score(self, found: Mapping[Any, Poses], seen: Truth) -> CrowdPoseScores:
         """See EvaluationProtocol."""
         truth, skeleton = self.truth.only(found), seen.skeleton
@@ -165,6 +204,7 @@ class CrowdPoseProtocol:
             crowdpose.evaluate_crowd(truth, found, skeleton),
             crowdpose.evaluate_crowd(truth, found, skeleton, official=False),
             num_people=truth.truth.num_people,
+            per_picture=_per_picture(truth.truth, found, skeleton, None),
             num_capped=matching.num_capped(found),
         )
 
@@ -186,10 +226,28 @@ class PckProtocol:
         """See EvaluationProtocol."""
         return found_by(predict, sample, self.boxes)
 
+    def truth_of(self, found: Mapping[Any, Poses], seen: Truth) -> Truth:
+        """See EvaluationProtocol."""
+        return seen if self.truth is None else self.truth.only(found)
+
     def score(self, found: Mapping[Any, Poses], seen: Truth) -> PckScores:
         """See EvaluationProtocol."""
-        truth = seen if self.truth is None else self.truth.only(found)
-        return PckScores(pck.evaluate_pck(truth, found, seen.skeleton))
+        truth = self.truth_of(found, seen)
+        shares = pck.evaluate_pck(truth, found, seen.skeleton)
+        sums = {"PCK": shares.per_picture, "OKS": oks_sums(truth, found, seen.skeleton)}
+        ids = tuple(picture.id for picture in matching.in_order(truth))
+        return PckScores(shares, PerPicture(ids, sums=sums))
+
+
+def _per_picture(
+    truth: Truth, found: Mapping[Any, Poses], skeleton: Skeleton, shares: pck.PckStats | None
+) -> PerPicture:
+    """Return the pictures' part in AP, mean OKS and PCK."""
+    matches = matching.match(truth, found, skeleton.oks_sigmas)
+    sums = {"OKS": oks_sums(truth, found, skeleton)}
+    if shares is not None:
+        sums["PCK"] = shares.per_picture
+    return PerPicture(matches.ids, Outcomes.from_matches(matches), sums)
 
 
 def found_by(predict: Predict, sample: Sample, boxes: Boxes | None) -> Poses:
@@ -247,8 +305,15 @@ class MpiiProtocol:
                 scores[row] = best.scores[0]
         return Poses(MPII16, keypoints, keypoint_scores, scores)
 
-    def score(self, found: Mapping[Any, Poses], seen: Truth) -> pckh.PckhStats:
+    def truth_of(self, found: Mapping[Any, Poses], seen: Truth) -> None:
+        """Return nothing: MPII's truth has head sizes, and stands in `truth`."""
+
+    def score(self, found: Mapping[Any, Poses], seen: Truth) -> MpiiScores:
         """Return PCKh of the records of the pictures that were looked at; `seen` has no head sizes and is not used."""
         arranged = pckh.in_record_order(found, self.records, num_records=len(self.truth))
         looked_at = np.sort(np.concatenate([self.records[image] for image in found]))
-        return pckh.evaluate_pckh(self.truth.only(looked_at), arranged[looked_at])
+        stats = pckh.evaluate_pckh(self.truth.only(looked_at), arranged[looked_at])
+        ids = tuple(sorted(found))
+        rows = [np.searchsorted(looked_at, self.records[image]) for image in ids]
+        sums = (np.array([column[row].sum() for row in rows]) for column in (stats.per_person.sum, stats.per_person.of))
+        return MpiiScores(stats, PerPicture(ids, sums={"PCKh": Sums(*sums)}))

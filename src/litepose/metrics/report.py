@@ -41,7 +41,7 @@ class Report:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the scores' plain values, the settings of the evaluation among theirs."""
+        """Return the scores' plain values, the settings of the evaluation among theirs, and what pictures gave."""
         data = self.scores.to_json()
         return {
             **data,
@@ -52,6 +52,7 @@ class Report:
                 "people": self.scores.num_people,
                 "unreadable": [{"id": key, "error": message} for key, message in self.unreadable],
             },
+            "per_picture": self.scores.per_picture.to_json(),
         }
 
 

@@ -12,8 +12,8 @@ import pydantic
 import torch
 from torch import Tensor, nn
 
-from litepose import __version__, checkpoints, files, importing, models
-from litepose.codecs import CODECS, AECodec, Codec, HeatmapCodec, codec_from_json
+from litepose import __version__, checkpoints, files, importing, models, unfolding, weights
+from litepose.codecs import CODECS, Codec, codec_from_json
 from litepose.errors import CheckpointError, RecipeError, SettingError, SpecError, nearest_name
 from litepose.geometry import check_input_size
 from litepose.losses import LOSSES, Loss
@@ -23,7 +23,6 @@ from litepose.skeleton import load_skeleton
 from litepose.spec import PoseSpec
 from litepose.supernet import SPACE_KEY
 from litepose.training.recipe import Recipe
-from litepose.weights import checkpoint_of
 
 # What a resumed run may do differently: nothing of it changes what is learned (threads and targets: how numbers round;
 # the teacher of hints is told by its checksum, wherever it lies).
@@ -32,7 +31,7 @@ FREE_TO_CHANGE = {
     "data.root", "data.validation.source", "data.validation.images",
     "hints.teacher",
 }  # fmt: skip
-PARADIGMS = {AECodec.name: "bottom-up", HeatmapCodec.name: "top-down"}
+PARADIGMS = {"ae": "bottom-up", "heatmap": "top-down", "paf": "part-affinity"}
 
 
 def make_spec(recipe: Recipe) -> PoseSpec:
@@ -126,15 +125,16 @@ def _public(recipe: Recipe) -> dict[str, Any]:
 def load_matching(network: nn.Module, path: str | Path, *, model: str) -> tuple[list[str], list[str]]:
     """Copy the weights of a checkpoint by name where their shape fits; return the names that stay fresh or unused.
 
-    path: a .safetensors file, the name of a shipped model, or another project's file (.pth, .pth.tar): a checkpoint of
-    the network's authors or of mmpose, or ImageNet weights of its trunk. Half precision widens to the network's own.
+    path: a .safetensors file, an .onnx file exported for training, the name of a shipped model, or another project's
+    file (.pth, .pth.tar): a checkpoint of the network's authors or of mmpose, or ImageNet weights of its trunk. Half
+    precision widens to the network's own.
     model: the network's name, whose family knows what the others call its parts.
     Returns (names of the network's tensors left as they were, names of the file's tensors that fit nowhere).
     Raises ModelError, CheckpointError where nothing fits.
     """
     own = network.state_dict()
     found: list[tuple[dict[str, Tensor], list[str]]] = []
-    for state in _candidates(checkpoint_of(path), model):
+    for state in _candidates(weights.path_of(path), model):
         fitting = {name: tensor for name, tensor in state.items() if name in own and own[name].shape == tensor.shape}
         found.append((fitting, [name for name in state if name not in fitting]))
     fitting, unused = max(found, key=lambda one: len(one[0]))
@@ -168,13 +168,15 @@ def take_over(network: PoseNetwork, path: str | Path, *, model: str) -> list[str
                 f"{len(missing)} tensors of the backbone, such as {missing[0]}, or has them in another shape. Take a "
                 "checkpoint of the widest network of the recipe's space."
             )
-        if not _is_supernet(checkpoint_of(path), model):
+        if not _is_supernet(weights.path_of(path), model):
             sort_channels(network)
             notes.append("Channels sorted by importance.")
     return notes
 
 
 def _is_supernet(path: Path, model: str) -> bool:
+    if path.suffix.lower() == ".onnx":
+        return False
     if path.suffix not in importing.SUFFIXES:
         return bool(models.family_of(checkpoints.load(path)[1].model).NETWORK.is_supernet)
     return any(KERNEL_MAPS in name for state in _candidates(path, model) for name in state)
@@ -185,6 +187,8 @@ def _candidates(path: Path, model: str) -> list[dict[str, Tensor]]:
 
     Raises ModelError for a supernet where a network is trained.
     """
+    if path.suffix.lower() == ".onnx":
+        return [unfolding.load(path)[0]]
     if path.suffix not in importing.SUFFIXES:
         state, spec = checkpoints.load(path)
         if spec.model and not models.family_of(model).NETWORK.is_supernet:
