@@ -15,7 +15,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from litepose import checkpoints, supernet  # noqa: E402
+from litepose import checkpoints, cli, supernet  # noqa: E402
 from litepose.errors import CheckpointError, ModelError, RecipeError  # noqa: E402
 from litepose.models.litepose_super import sort_channels  # noqa: E402
 from litepose.training import loop  # noqa: E402
@@ -175,15 +175,21 @@ def test_a_supernet_that_starts_from_a_supernet_keeps_its_order(tmp_path):
     assert all(torch.equal(own[name], tensor) for name, tensor in state.items())
 
 
-def test_a_cut_network_is_fine_tuned_from_its_file(tmp_path):
+def test_a_network_is_cut_out_of_a_training_by_the_command_and_fine_tuned(tmp_path, capsys):
     trained = loop.train(tiny_supernet_recipe(run={"epochs": 1}), tmp_path / "super").last
-    state, spec = supernet.load(trained).extract(SPACE.smallest())
-    path = checkpoints.save(tmp_path / "cut.safetensors", state, spec)
-    (tmp_path / "arch.json").write_text(json.dumps(SPACE.smallest()))
-    recipe = tiny_recipe(model={"arch": str(tmp_path / "arch.json")})
-    run, notes = set_up(recipe, tmp_path / "run", path)
-    assert notes == [f"{len(state)} of {len(state)} tensors taken over from {path}."]
-    assert torch.equal(run.state.network.heads[0].refined.pointwise.weight, state["heads.0.refined.pointwise.weight"])
+    arch, cut = tmp_path / "arch.json", tmp_path / "cut.safetensors"
+    arch.write_text(json.dumps(SPACE.smallest()))
+    pictures = "synthetic:people=1-2,seed=3,size=64,length=8"
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["extract", str(trained), "--arch", str(arch), "-o", str(cut), "--recalibrate", pictures,
+                  "--batches", "1"])  # fmt: skip
+    assert not stopped.value.code
+    state, spec = checkpoints.load(cut)
+    assert spec.provenance["recipe"]["augment"]["geometric"] == {"zoom": [0.8, 1.2]}  # how its pictures were varied
+    run, notes = set_up(tiny_recipe(model={"arch": str(arch)}), tmp_path / "run", cut)
+    assert notes == [f"{len(state)} of {len(state)} tensors taken over from {cut}."]
+    assert all(torch.equal(tensor, state[name]) for name, tensor in run.state.network.state_dict().items())
+    assert loop.update(run, next(iter(run.batches()))) is not None
 
 
 def test_a_narrower_network_is_no_start_of_a_supernet(tmp_path):
