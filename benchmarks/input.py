@@ -1,11 +1,11 @@
 """Time to prepare training pictures, ours next to the reference's way; with a GPU, how fast a training runs on them.
 
-    python benchmarks/input.py FILE [--images FOLDER] [--side 256] [--pictures 160] [--rounds 40] [--no-gpu]
+    python benchmarks/input.py FILE [--images FOLDER] [--side 256] [--pictures 160] [--rounds 12] [--no-gpu]
 
 FILE: a COCO keypoint file with 17 keypoints. One process, one thread, process CPU time (wall time on a shared machine
-measures the neighbours). The ways take turns within a round, in turned order from round to round; each makes one batch
-of 16, and each round gives one ratio to the reference's way. Printed are the median ratios with their quartiles. The
-ways, all with the same augmentation (zoom, rotation, shift, mirror):
+measures the neighbours). The ways take turns within a round, in turned order from round to round; each makes a few
+batches of 16 in its turn, after one that is not counted, and each round gives one ratio to the reference's way. Printed
+are the median ratios with their quartiles. The ways, all with the same augmentation (zoom, rotation, shift, mirror):
 
     reference            step by step as the authors' loader, written for this comparison (input_reference.py)
     original files       ours, from the files that the reference reads; targets drawn where the network is
@@ -46,7 +46,7 @@ from litepose.training.data import TrainingSamples, collate, pack_batch  # noqa:
 from litepose.training.recipe import Recipe, load_recipe  # noqa: E402
 from litepose.training.sources import VariedDataset  # noqa: E402
 
-BATCH = 16
+BATCH, BATCHES = 16, 3  # of a turn
 RECIPE = "litepose_xs_coco"
 ENDLESS = 10**9  # samples
 FIRST_RECORDS = 3  # of a training's log, while loader processes start and kernels are chosen
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--side", type=int, default=256)
     parser.add_argument("--short-side", type=int, default=384)
     parser.add_argument("--pictures", type=int, default=160)
-    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--no-gpu", action="store_true")
     parser.add_argument("--gpu-batch", type=int, default=256)
     parser.add_argument("--gpu-workers", type=int, default=len(os.sched_getaffinity(0)))
@@ -151,16 +151,18 @@ def counting() -> Iterator[int]:
 
 
 def measure(ways: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """Return the CPU seconds of each batch, after a round that warms up."""
+    """Return the CPU seconds of a batch in each round, after one that warms up."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     names = list(ways)
     for number in range(rounds + 1):
         turned = names[number % len(names) :] + names[: number % len(names)]
         for name in turned:
+            ways[name]()  # fills the caches, as in a loader process that does nothing else
             start = time.process_time()
-            ways[name]()
+            for _ in range(BATCHES):
+                ways[name]()
             if number:
-                seconds[name].append(time.process_time() - start)
+                seconds[name].append((time.process_time() - start) / BATCHES)
     return seconds
 
 

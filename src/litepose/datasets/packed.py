@@ -1,8 +1,8 @@
 """Packed datasets: pictures re-encoded to a short side, with their samples, in tar shards with an index.
 
-A folder holds `0000.tar`, ... (per picture one .jpg and one .json; any tar reads them) and `index.json`, which says
-where in a shard each lies, so that training reads at random without unpacking. Written under a temporary name and
-renamed when complete; the same input gives the same bytes.
+A folder holds `0000.tar`, ... (per picture one .jpg and one .json with the same key, one after the other, as webdataset
+wants them) and `index.json`, which says where in a shard each lies, so that training reads at random without unpacking.
+Written under a temporary name and renamed when complete; the same input gives the same bytes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import itertools
 import json
-import mmap
 import os
 import shutil
 import tarfile
@@ -26,6 +25,7 @@ import numpy as np
 
 from litepose.datasets.base import Dataset, PeopleTable, join_tables, remap
 from litepose.datasets.masks import decode_runs, encode_runs, person_mask
+from litepose.datasets.shards import Shards
 from litepose.errors import AnnotationError, LiteposeError, PictureError, SettingError
 from litepose.geometry import Warp
 from litepose.poses import Sample, warp_boxes
@@ -255,8 +255,8 @@ class PackedDataset:
         self.folder, self.name, self.person_masks = Path(folder), Path(folder).name, person_masks
         index = _read_index(self.folder)
         self._skeletons = [Skeleton.from_json(one) for one in index["skeletons"]]
-        self._files = [self.folder / Path(shard["file"]).name for shard in index["shards"]]
-        for path, shard in zip(self._files, index["shards"], strict=True):
+        self._shards = Shards([self.folder / Path(shard["file"]).name for shard in index["shards"]])
+        for path, shard in zip(self._shards.paths, index["shards"], strict=True):
             found = path.stat().st_size if path.is_file() else 0
             if found != shard["bytes"]:
                 raise AnnotationError(
@@ -272,7 +272,6 @@ class PackedDataset:
         self.skeleton = skeleton or self._skeletons[0]
         self._ids = [row[0] for row in index["pictures"]]
         self._where = np.array([row[1:] for row in index["pictures"]], dtype=np.int64).reshape(-1, 5)
-        self._maps: dict[int, mmap.mmap] = {}
 
     @property
     def ids(self) -> Sequence[int | str]:
@@ -283,7 +282,7 @@ class PackedDataset:
         found: list[list[PeopleTable]] = [[] for _ in self._skeletons]
         for index, (shard, *_, offset, size) in enumerate(self._where.tolist()):
             try:
-                data = json.loads(self._read(shard, offset, size))
+                data = json.loads(self._shards.read(shard, offset, size))
                 found[data["skeleton"]].append(_table(data, self._skeletons[data["skeleton"]], index))
             except (ValueError, LookupError, TypeError):
                 continue  # __getitem__ says so
@@ -294,12 +293,9 @@ class PackedDataset:
     def __len__(self) -> int:
         return len(self._ids)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_maps": {}}  # open files do not travel to loader processes
-
     def __getitem__(self, index: int) -> Sample:
         shard, *spans = self._where[index].tolist()
-        picture, text = self._read(shard, spans[0], spans[1]), self._read(shard, spans[2], spans[3])
+        picture, text = self._shards.read(shard, *spans[:2]), self._shards.read(shard, *spans[2:])
         image = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR) if picture else None
         try:
             if image is None:
@@ -307,15 +303,10 @@ class PackedDataset:
             sample = _sample(json.loads(text), image, self._skeletons, self.person_masks)
         except (ValueError, LookupError, TypeError, AnnotationError) as error:
             raise PictureError(
-                f"Picture {self._ids[index]} in {self._files[shard]} is damaged ({error}). Copy or pack it again."
+                f"Picture {self._ids[index]} in {self._shards.paths[shard]} is damaged ({error}). Copy or pack it "
+                "again."
             ) from error
         return remap(sample, self.skeleton)
-
-    def _read(self, shard: int, offset: int, size: int) -> bytes:
-        if shard not in self._maps:
-            with self._files[shard].open("rb") as file:
-                self._maps[shard] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        return self._maps[shard][offset : offset + size]
 
 
 def _sample(data: dict[str, Any], image: np.ndarray, skeletons: list[Skeleton], person_masks: bool) -> Sample:
