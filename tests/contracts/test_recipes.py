@@ -38,8 +38,9 @@ def small(recipe: Recipe) -> Recipe:
     run = recipe.run.model_copy(update={"batch": 2, "workers": 0, "threads": 1, "size_schedule": (), "epochs": 1,
                                         "epoch_samples": 4})  # fmt: skip
     validation = {"data": recipe.data.model_copy(update={"validation": None})}
-    # The teacher of hints is a file of the user's.
-    smaller = recipe.model_copy(update={"model": model, "run": run, "hints": None, **validation})
+    # Teachers are files of the user's.
+    taught = {"hints": None, "distillation": None}
+    smaller = recipe.model_copy(update={"model": model, "run": run, **taught, **validation})
     return smaller.with_data(["synthetic:people=1-3,seed=1,size=64,length=4"])
 
 

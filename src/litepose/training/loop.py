@@ -22,6 +22,7 @@ from litepose.errors import SettingError, TrainingError
 from litepose.losses import Loss
 from litepose.spec import PoseSpec
 from litepose.training.data import Batch, TrainingSamples, batches, steps_per_epoch
+from litepose.training.distillation import open_distillation
 from litepose.training.guard import GuardedSteps
 from litepose.training.hints import open_hints
 from litepose.training.log import RunLog, describe
@@ -181,8 +182,10 @@ def set_up(
     network = network.to(device=place, memory_format=layout).train()  # type: ignore[call-overload]
     optimizer = make_optimizer(network, recipe.optim)
     hints = open_hints(recipe, network, optimizer)
-    state = TrainingState(network, optimizer, AveragedWeights(network, recipe.optim.ema_decay), hints)
+    distillation = open_distillation(recipe, network, spec, loss)
+    state = TrainingState(network, optimizer, AveragedWeights(network, recipe.optim.ema_decay), hints, distillation)
     spec = spec if hints is None else spec.with_provenance(hints=hints.provenance)
+    spec = spec if distillation is None else spec.with_provenance(distillation=distillation.provenance)
     if saved is not None:
         state.from_checkpoint(saved)
         notes.append(f"Going on after step {state.step}.")
@@ -232,6 +235,8 @@ def _differentiate(run: Run, batch: Batch) -> dict[str, Tensor]:
         parts = run.loss(state.network(images), targets)
     if state.hints is not None:
         parts = state.hints.add(parts, batch)
+    if state.distillation is not None:
+        parts = state.distillation.add(parts, batch)
     parts["total"].backward()
     parameters = [parameter for group in state.optimizer.param_groups for parameter in group["params"]]
     norm = nn.utils.clip_grad_norm_(parameters, recipe.optim.clip_norm or math.inf)

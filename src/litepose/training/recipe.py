@@ -157,6 +157,19 @@ class HintsSection(_Section):
         return maps
 
 
+class DistillationSection(_Section):
+    """A bigger litepose model from which the network learns beside the annotations, see `distillation.py`.
+
+    teacher: the name of a shipped model, or a .safetensors file, relative to data.root.
+    heatmap_factor: of the squared error to its heatmaps, beside the 1 of the annotations'. tag_factor: of that to its
+        tags (bottom-up networks).
+    """
+
+    teacher: str
+    heatmap_factor: NonNegativeFloat
+    tag_factor: NonNegativeFloat = 0.0
+
+
 class SizeFrom(_Section):
     """From this share of the run on, the network sees this input size."""
 
@@ -212,6 +225,7 @@ class Recipe(_Section):
     optim: OptimSection
     run: RunSection
     hints: HintsSection | None = None
+    distillation: DistillationSection | None = None
 
     def to_toml(self) -> str:
         """Return the recipe as TOML text that `load_recipe` reads back."""
