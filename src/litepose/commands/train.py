@@ -27,6 +27,10 @@ def run(
         str | None,
         typer.Option("--from", help="Take over the weights of this checkpoint or shipped model where they fit."),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Show recipe, first samples, cost and time into the run folder, and stop."),
+    ] = False,
     device: DeviceOption = "cpu",
 ) -> None:
     from rich.console import Console
@@ -40,9 +44,17 @@ def run(
         resolved = resolved.with_data(data)
         if validated is not None and resolved.data.validation is None:
             console.print(f"Without validation: {validated.source} is not in {resolved.data.root}.", highlight=False)
+    folder = output or Path("runs") / Path(recipe).stem
+    if dry_run:
+        from litepose.training import dry_run as rehearsal
+
+        console.print(resolved.to_toml(), highlight=False, markup=False, soft_wrap=True)
+        rehearsed = rehearsal.dry_run(resolved, folder, start_from=start_from, device=device)
+        for line in (*rehearsed.notes, *rehearsal.describe(rehearsed)):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+        return
     from litepose.training.loop import train  # after the recipe, whose errors need no torch
 
-    folder = output or Path("runs") / Path(recipe).stem
     result = train(resolved, folder, resume=resume, start_from=start_from, device=device, console=console)
     if not result.finished:
         console.print(f"Stopped after step {result.step}; go on with: --resume -o {folder}", highlight=False)

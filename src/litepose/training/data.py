@@ -116,11 +116,15 @@ class TrainingSamples(torch.utils.data.Dataset[tuple[np.ndarray, Any]]):
         return self.total
 
     def __getitem__(self, n: int) -> tuple[np.ndarray, Any]:
+        sample, size = self.draw(n)
+        return np.ascontiguousarray(sample.image), self.encode(sample, size)
+
+    def draw(self, n: int) -> tuple[Sample, tuple[int, int]]:
+        """Return the n-th sample of the run, varied, in the frame of its input, and the input's size (w, h)."""
         first_of_step = n - n % self.samples_per_step
         size = self.size_at(first_of_step / self.total)
         source, index = self.plan(n)
-        sample = self.sources[source].draw(index, size, np.random.default_rng([self.seed, 2, n]))
-        return np.ascontiguousarray(sample.image), self.encode(sample, size)
+        return self.sources[source].draw(index, size, np.random.default_rng([self.seed, 2, n])), size
 
 
 @dataclasses.dataclass(frozen=True)

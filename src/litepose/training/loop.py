@@ -28,6 +28,7 @@ from litepose.training.hints import open_hints
 from litepose.training.log import RunLog, describe
 from litepose.training.optim import AveragedWeights, make_optimizer, set_learning_rate, staged_learning_rate
 from litepose.training.recipe import Recipe
+from litepose.training.shown import shown_predictions
 from litepose.training.sources import open_sources, open_validation
 from litepose.training.start import check_same_recipe, load_matching, make_loss, make_spec
 from litepose.training.state import TrainingState, has_checkpoint, load_checkpoint, save_checkpoint
@@ -343,6 +344,7 @@ def _judge(run: Run, log: RunLog) -> Mapping[str, float]:
         network.load_state_dict(run.state.average.state)
         metrics = run.evaluate(network.eval())
         log.record("validation", run.state.step, dict(metrics))
+        log.pictures("validation", run.state.step, lambda: shown_predictions(run.evaluate, network))
         log.say(f"step {run.state.step}: {describe(metrics)}")
         value = (metrics.get("AP", 0.0), -metrics["loss"])
         if math.isfinite(sum(value)) and (run.state.best is None or value > run.state.best):
