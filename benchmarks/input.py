@@ -12,6 +12,7 @@ are the median ratios with their quartiles. The ways, all with the same augmenta
     packed, on processor ours, from `litepose data pack`; targets drawn by the loader processes
     packed               ours, targets drawn where the network is (run.targets = "device", the default)
     packed to the input  the same, packed to the input's side: smaller files for a network that sees no more
+    packed, raw          the same as packed, pixels instead of JPEGs: litepose data pack --raw
 
 What "device" leaves to the network's device, normalising and drawing, is timed there where one is at hand. It first
 checks that both ways of drawing give the same targets. The ratio depends on the files: COCO's own have 0.28 megapixels
@@ -71,9 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         images = asked.images or default_images(asked.file)
         file = first_pictures(asked.file, images, asked.pictures, Path(folder))
         original = open_dataset(file, images=images)
-        for name, short_side in (("packed", asked.short_side), ("small", asked.side)):
-            pack([original], Path(folder) / name, short_side=short_side)
-        packed, small = (open_dataset(Path(folder) / name) for name in ("packed", "small"))
+        for name, short_side in (("packed", asked.short_side), ("small", asked.side), ("raw", asked.short_side)):
+            pack([original], Path(folder) / name, short_side=short_side, raw=name == "raw")
+        packed, small, raw = (open_dataset(Path(folder) / name) for name in ("packed", "small", "raw"))
         check_equal(packed, asked.side)
         reference = ReferenceSamples(file, images, side=asked.side)
         ways = {
@@ -82,6 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "packed, on processor": ours(packed, asked.side, targets="worker"),
             "packed": ours(packed, asked.side, targets="device"),
             "packed to the input": ours(small, asked.side, targets="device"),
+            "packed, raw": ours(raw, asked.side, targets="device"),
         }
         print(f"{asked.side} px, batches of {BATCH}, one core, CPU time, load {os.getloadavg()[0]:.1f}")
         print_ways(measure(ways, asked.rounds))

@@ -1,8 +1,8 @@
 """Packed datasets: pictures re-encoded to a short side, with their samples, in tar shards with an index.
 
-A folder holds `0000.tar`, ... (per picture one .jpg and one .json with the same key, one after the other, as webdataset
-wants them) and `index.json`, which says where in a shard each lies, so that training reads at random without unpacking.
-Written under a temporary name and renamed when complete; the same input gives the same bytes.
+A folder holds `0000.tar`, ... (per picture one .jpg, or .npy, and one .json with the same key, one after the other,
+as webdataset wants them) and `index.json`, which says where in a shard each lies, so that training reads at random
+without unpacking. Written under a temporary name and renamed when complete; the same input gives the same bytes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from litepose.geometry import Warp
 from litepose.poses import Sample, warp_boxes
 from litepose.skeleton import Skeleton
 
-FORMAT, VERSION = "litepose-packed", 1
+FORMAT = "litepose-packed"
+VERSION, RAW_VERSION = 1, 2  # of folders with JPEGs, and of those with pixels
 INDEX = "index.json"
 WINDOW = 64  # pictures in flight while packing
 THREADS = 4
@@ -57,12 +58,14 @@ def pack(
     quality: int = 90,
     shard_mb: float = 32,
     person_masks: bool = False,
+    raw: bool = False,
     on_picture: Callable[[], None] = lambda: None,
 ) -> PackReport:
     """Write the pictures of all `datasets`, in order, into `folder`.
 
     short_side: px; smaller pictures keep their size. person_masks: keep those that the datasets give, and compute the
-    others (`masks.person_mask`, some 25 ms a person).
+    others (`masks.person_mask`, some 25 ms a person). raw: keep pixels instead of JPEGs, which need no decoding but
+    about ten times the space.
     Of several datasets each picture's id becomes "dataset:id". An unreadable picture is left out with a warning.
     Raises SettingError where `folder` exists, AnnotationError where nothing is left.
     """
@@ -79,10 +82,10 @@ def pack(
         unfinished.mkdir(parents=True)
     except OSError as error:
         raise SettingError(f"Cannot pack into {target}: {error.strerror}. Choose another place.") from error
-    writer = _ShardWriter(unfinished, int(shard_mb * 1e6))
+    writer = _ShardWriter(unfinished, int(shard_mb * 1e6), raw=raw)
     try:
         left_out, people = [], 0
-        encode = _Encoder(datasets, short_side, quality, person_masks)
+        encode = _Encoder(datasets, short_side, None if raw else quality, person_masks)
         for record in _in_order(encode, encode.pictures()):
             on_picture()
             if isinstance(record, LiteposeError):
@@ -103,9 +106,9 @@ def pack(
 
 
 class _Encoder:
-    """One picture of one of the datasets -> (id, JPEG bytes, description), or the error."""
+    """One picture of one of the datasets -> (id, its bytes, description), or the error. quality: None = raw pixels."""
 
-    def __init__(self, datasets: Sequence[Dataset], short_side: int, quality: int, person_masks: bool) -> None:
+    def __init__(self, datasets: Sequence[Dataset], short_side: int, quality: int | None, person_masks: bool) -> None:
         self.datasets, self.short_side, self.quality, self.person_masks = datasets, short_side, quality, person_masks
         self.skeletons: list[Skeleton] = []
         for dataset in datasets:
@@ -124,12 +127,20 @@ class _Encoder:
                 sample = _with_masks(sample)
         except (PictureError, AnnotationError) as error:
             return error
-        # With Huffman tables of its own a file has the same pixels, a tenth fewer bytes, and is read so much quicker.
-        how = [cv2.IMWRITE_JPEG_QUALITY, self.quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
-        _, data = cv2.imencode(".jpg", sample.image, how)
         name = sample.id if len(self.datasets) == 1 else f"{dataset.name}:{sample.id}"
         described = _describe(sample, self.person_masks) | {"skeleton": self.skeletons.index(dataset.skeleton)}
-        return name, data.tobytes(), described
+        return name, _picture_bytes(sample.image, self.quality), described
+
+
+def _picture_bytes(image: np.ndarray, quality: int | None) -> bytes:
+    """Return the picture as a JPEG, or as numpy writes arrays, the pixels last."""
+    if quality is None:
+        stream = io.BytesIO()
+        np.save(stream, image)
+        return stream.getvalue()
+    # With Huffman tables of its own a file has the same pixels, a tenth fewer bytes, and is read so much quicker.
+    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1])
+    return data.tobytes()
 
 
 def _in_order(work: Callable[[Any], Any], items: Iterator[Any]) -> Iterator[Any]:
@@ -189,8 +200,8 @@ def _describe(sample: Sample, person_masks: bool) -> dict[str, Any]:
 
 
 class _ShardWriter:
-    def __init__(self, folder: Path, limit: int) -> None:
-        self.folder, self.limit = folder, limit
+    def __init__(self, folder: Path, limit: int, *, raw: bool) -> None:
+        self.folder, self.limit, self.raw = folder, limit, raw
         self.shards = 0
         self._files: list[dict[str, Any]] = []
         self._pictures: list[list[Any]] = []
@@ -203,7 +214,7 @@ class _ShardWriter:
         stem = f"{len(self._pictures):08d}"
         text = json.dumps({"id": name, **description}, separators=(",", ":")).encode()
         row: list[Any] = [name, self.shards - 1]
-        for suffix, data in ((".jpg", picture), (".json", text)):
+        for suffix, data in ((".npy" if self.raw else ".jpg", picture), (".json", text)):
             entry = tarfile.TarInfo(stem + suffix)  # time 0 and no owner: the same input, the same bytes
             entry.size = len(data)
             assert self._tar is not None
@@ -217,7 +228,7 @@ class _ShardWriter:
         self.close()
         index = {
             "format": FORMAT,
-            "version": VERSION,
+            "version": RAW_VERSION if self.raw else VERSION,
             "sources": sources,
             "skeletons": [skeleton.to_json() for skeleton in skeletons],
             "shards": self._files,
@@ -270,6 +281,7 @@ class PackedDataset:
                 "skeleton=... (--skeleton on the command line)."
             )
         self.skeleton = skeleton or self._skeletons[0]
+        self._raw = index["version"] == RAW_VERSION
         self._ids = [row[0] for row in index["pictures"]]
         self._where = np.array([row[1:] for row in index["pictures"]], dtype=np.int64).reshape(-1, 5)
 
@@ -295,18 +307,32 @@ class PackedDataset:
 
     def __getitem__(self, index: int) -> Sample:
         shard, *spans = self._where[index].tolist()
-        picture, text = self._shards.read(shard, *spans[:2]), self._shards.read(shard, *spans[2:])
-        image = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR) if picture else None
+        picture, text = self._shards.view(shard, *spans[:2]), self._shards.read(shard, *spans[2:])
         try:
-            if image is None:
-                raise ValueError("no picture")
-            sample = _sample(json.loads(text), image, self._skeletons, self.person_masks)
+            data = json.loads(text)
+            image = _pixels(picture, *data["size"]) if self._raw else _decoded(picture)
+            sample = _sample(data, image, self._skeletons, self.person_masks)
         except (ValueError, LookupError, TypeError, AnnotationError) as error:
             raise PictureError(
                 f"Picture {self._ids[index]} in {self._shards.paths[shard]} is damaged ({error}). Copy or pack it "
                 "again."
             ) from error
         return remap(sample, self.skeleton)
+
+
+def _decoded(data: memoryview) -> np.ndarray:
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if len(data) else None
+    if image is None:
+        raise ValueError("no picture")
+    return image
+
+
+def _pixels(data: memoryview, width: int, height: int) -> np.ndarray:
+    """Return the end of a .npy file as a picture, in place: nothing is copied, and nobody may write to it."""
+    size = width * height * 3
+    if len(data) < size:
+        raise ValueError("no picture")
+    return np.frombuffer(data, np.uint8, offset=len(data) - size).reshape(height, width, 3)
 
 
 def _sample(data: dict[str, Any], image: np.ndarray, skeletons: list[Skeleton], person_masks: bool) -> Sample:
@@ -355,9 +381,9 @@ def _read_index(folder: Path) -> dict[str, Any]:
         fields = {"skeletons", "shards", "pictures"} <= set(index)
     except (ValueError, KeyError, TypeError) as error:
         raise AnnotationError(f"{path} cannot be read as the index of a packed dataset: {error!r}.") from error
-    if kind != FORMAT or version > VERSION or not fields:
+    if kind != FORMAT or version > RAW_VERSION or not fields:
         raise AnnotationError(
-            f"{path} is {kind!r} version {version}; this litepose reads {FORMAT!r} up to version {VERSION}. "
+            f"{path} is {kind!r} version {version}; this litepose reads {FORMAT!r} up to version {RAW_VERSION}. "
             "Pack again, or upgrade litepose."
         )
     return index

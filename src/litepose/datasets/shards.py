@@ -20,7 +20,11 @@ class Shards:
 
     def read(self, shard: int, offset: int, size: int) -> bytes:
         """Return `size` bytes from `offset` on of the file with this number."""
+        return bytes(self.view(shard, offset, size))
+
+    def view(self, shard: int, offset: int, size: int) -> memoryview:
+        """Return the same bytes without copying them."""
         if shard not in self._maps:
             with self.paths[shard].open("rb") as file:
                 self._maps[shard] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        return self._maps[shard][offset : offset + size]
+        return memoryview(self._maps[shard])[offset : offset + size]

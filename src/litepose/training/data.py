@@ -60,18 +60,28 @@ class DrawPlan:
     def __call__(self, n: int) -> tuple[int, int]:
         """Return (source, index in it) of draw `n`."""
         block, slot = divmod(n, BLOCK)
-        order = self._shuffled((0, block), np.repeat(np.arange(len(self.shares)), self.shares))
-        source = int(order[slot])
-        before = block * self.shares[source] + int(np.count_nonzero(order[:slot] == source))
-        lap, position = divmod(before, self.lengths[source])
-        laps = self._shuffled((1, source, lap), np.arange(self.lengths[source]))
-        return source, int(laps[position])
+        source, earlier = self._kept((0, block), self._block)[slot].tolist()
+        lap, position = divmod(block * self.shares[source] + earlier, self.lengths[source])
+        return source, int(self._kept((1, source, lap), self._lap)[position])
 
-    def _shuffled(self, key: tuple[int, ...], values: np.ndarray) -> np.ndarray:
+    def _block(self, key: tuple[int, ...]) -> np.ndarray:
+        """Return the source of each draw of a block and how many draws of that source came before: (BLOCK, 2)."""
+        sources = np.arange(len(self.shares))
+        order = np.random.default_rng([self.seed, *key]).permutation(np.repeat(sources, self.shares))
+        earlier = np.empty_like(order)
+        for source, share in zip(sources, self.shares, strict=True):
+            earlier[order == source] = np.arange(share)
+        return np.stack([order, earlier], axis=1)
+
+    def _lap(self, key: tuple[int, ...]) -> np.ndarray:
+        """Return all samples of a source in the order in which a lap takes them."""
+        return np.random.default_rng([self.seed, *key]).permutation(np.arange(self.lengths[key[1]]))
+
+    def _kept(self, key: tuple[int, ...], make: Callable[[tuple[int, ...]], np.ndarray]) -> np.ndarray:
         if key not in self._cache:
             while len(self._cache) > 4 * len(self.lengths):
                 del self._cache[next(iter(self._cache))]
-            self._cache[key] = np.random.default_rng([self.seed, *key]).permutation(values)
+            self._cache[key] = make(key)
         return self._cache[key]
 
 
