@@ -1,5 +1,6 @@
 """Packed shards: the same samples, smaller pictures, the same bytes each time; splitting and verifying files."""
 
+import io
 import json
 import pickle
 import tarfile
@@ -11,9 +12,10 @@ import coco_files as made
 from litepose.cli import main
 from litepose.datasets import open_dataset
 from litepose.datasets.masks import encode_runs
-from litepose.datasets.packed import PackedDataset, pack
+from litepose.datasets.packed import PackedDataset, pack, shrunk
 from litepose.errors import AnnotationError, PictureError, SettingError
 from litepose.skeleton import COCO17, CROWDPOSE14
+from litepose.transforms import Photometric, RandomWarp
 
 
 def rich_file(folder):
@@ -212,3 +214,36 @@ def test_verify_lists_everything_that_is_wrong_at_once(tmp_path, capsys):
         "num_keypoints differs": 1, "person without keypoints": 1,
     }  # fmt: skip
     assert "broken" in capsys.readouterr().out
+
+
+def test_raw_pixels_are_the_shrunk_picture_itself_and_any_tar_reads_them(tmp_path):
+    original = open_dataset(rich_file(tmp_path))
+    pack([original], tmp_path / "jpegs", short_side=55, quality=100)
+    pack([original], tmp_path / "raw", short_side=55, raw=True)
+    jpegs, raw = open_dataset(tmp_path / "jpegs"), open_dataset(tmp_path / "raw")
+    for index in range(3):
+        wanted = shrunk(original[index], 55)
+        np.testing.assert_array_equal(raw[index].image, wanted.image)
+        np.testing.assert_array_equal(raw[index].keypoints, jpegs[index].keypoints)
+        assert not raw[index].image.flags.writeable, "it lies in the file"
+    assert pickle.loads(pickle.dumps(raw))[2].id == 3
+    with tarfile.open(tmp_path / "raw" / "0000.tar") as tar:
+        assert tar.getnames()[:2] == ["00000000.npy", "00000000.json"]
+        stored = np.load(io.BytesIO(tar.extractfile("00000001.npy").read()))
+    np.testing.assert_array_equal(stored, raw[1].image)
+
+
+def test_raw_pixels_are_varied_like_any_picture(tmp_path):
+    pack([open_dataset(rich_file(tmp_path))], tmp_path / "raw", raw=True)
+    sample = open_dataset(tmp_path / "raw")[0]
+    varied = Photometric(cutout=1.0, noise=1.0)(RandomWarp(size=(64, 64))(sample, rng := np.random.default_rng(0)), rng)
+    assert varied.image.shape == (64, 64, 3)
+
+
+def test_a_raw_picture_that_is_cut_off_is_named(tmp_path):
+    pack([open_dataset(rich_file(tmp_path))], tmp_path / "raw", raw=True)
+    index = json.loads((tmp_path / "raw" / "index.json").read_text())
+    index["pictures"][1][3] = 500
+    (tmp_path / "raw" / "index.json").write_text(json.dumps(index))
+    with pytest.raises(PictureError, match="Picture 2 in"):
+        open_dataset(tmp_path / "raw")[1]

@@ -132,6 +132,21 @@ def test_the_same_picture_is_varied_anew_at_each_draw():
     assert all(not np.array_equal(pictures[0], other) for other in pictures[1:])
 
 
+def test_no_two_draws_of_several_loader_processes_are_varied_alike():
+    """numpy's global seed, which forked processes share, decides nothing (as it does in the reference's loader)."""
+    recipe = tiny_recipe(data={"train": [{"source": "synthetic:people=1,seed=1,size=64,length=1", "weight": 1}]})
+    sources, weights = open_sources(recipe, WHOLE)
+    drawn = TrainingSamples(
+        sources, weights, codec=AECodec(), size_at=recipe.size_at, samples_per_step=4, total=96, seed=0
+    )
+    pictures = [
+        image.numpy().tobytes()
+        for batch in batches(drawn, first_step=0, last_step=24, batch=4, workers=2)
+        for image in batch.images
+    ]
+    assert len(set(pictures)) == len(pictures) == 96
+
+
 def test_the_size_follows_the_share_of_the_run():
     growing = samples(size_at=lambda share: (64, 64) if share < 0.5 else (96, 64))
     sizes = [batch.images.shape[1:3] for batch in batches(growing, first_step=0, last_step=6, batch=2, workers=0)]

@@ -106,7 +106,7 @@ def benchmark(
         steps=steps,
         gflops=gflops,
         peak_share=gflops / (peak_gflops * threads) if gflops and peak_gflops else None,
-        memory_mb=_peak_memory_mb(),
+        memory_mb=peak_memory_mb(),
         load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         top_down=predictor.takes_boxes,
     )
@@ -153,7 +153,8 @@ def _gflops(predictor: Predictor, frames: Sequence[Frame], network_ms: float) ->
     return 2 * per_px * pixels / (network_ms * 1e6)
 
 
-def _peak_memory_mb() -> float | None:
+def peak_memory_mb() -> float | None:
+    """Return the most memory that this process ever held; None where the system does not say."""
     try:
         import resource
     except ImportError:  # Windows

@@ -20,6 +20,11 @@ FAINTEST = 0.45  # opacity at MIN_SCORE
 # BGR. Blue and orange stay apart for the colour-blind (Okabe and Ito 2008); the middle is a warm white.
 COLOURS = {"left": (60, 165, 255), "right": (255, 175, 50), "centre": (225, 240, 245)}
 RIM_COLOUR = (45, 30, 25)
+# One for each person where people are to be told apart: Okabe and Ito's eight without black.
+PERSON_COLOURS = (
+    (0, 159, 230), (233, 180, 86), (115, 158, 0), (66, 228, 240), (167, 121, 204), (0, 94, 213), (178, 114, 0)
+)  # fmt: skip
+HATCH_PX = 7  # from one stroke of a hatching to the next
 
 WIDTH_SHARE = 0.019  # limb width as a share of the person's extent
 MIN_WIDTH_PX = 1.6
@@ -54,6 +59,32 @@ def draw(
         _paint_person(canvas, poses.skeleton, points, visible, opacity, width)
         if boxes or scores:
             _paint_box(canvas, points[visible], float(poses.scores[n]), width, box=boxes, label=scores)
+    return canvas
+
+
+def draw_apart(image: np.ndarray, poses: Poses, *, min_score: float = MIN_SCORE) -> np.ndarray:
+    """Return a copy of `image` with the people drawn in thin lines, each in a colour of its own, in turn."""
+    canvas = image.copy()
+    for n in range(len(poses)):
+        visible = visible_keypoints(poses, n, min_score)
+        if not visible.any():
+            continue
+        points = np.round(poses.keypoints[n]).astype(int)
+        limbs = [(a, b) for a, b in poses.skeleton.limb_indices if visible[a] and visible[b]]
+        for colour, width in ((RIM_COLOUR, 3), (PERSON_COLOURS[n % len(PERSON_COLOURS)], 1)):
+            for a, b in limbs:
+                cv2.line(canvas, points[a].tolist(), points[b].tolist(), colour, width, cv2.LINE_AA)
+            for x, y in points[visible].tolist():
+                cv2.circle(canvas, (x, y), 1 + width // 2 + 1, colour, -1, cv2.LINE_AA)
+    return canvas
+
+
+def hatch(image: np.ndarray, region: np.ndarray, *, colour: tuple[int, int, int] = (255, 255, 255)) -> np.ndarray:
+    """Return a copy of `image` with a region, (H, W) bool, darkened and hatched."""
+    diagonals = np.add.outer(np.arange(region.shape[0]), np.arange(region.shape[1]))
+    strokes = region & (diagonals % HATCH_PX < 2)
+    canvas = np.where(region[..., None], image // 2, image)
+    canvas[strokes] = canvas[strokes] // 2 + np.array(colour, dtype=np.uint8) // 2
     return canvas
 
 

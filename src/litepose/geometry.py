@@ -16,6 +16,7 @@ Each exception has a name here and nowhere else:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -70,12 +71,17 @@ class Warp:
     @property
     def zoom(self) -> float:
         """The mean magnification: target pixels for one source pixel."""
-        return float(np.sqrt(abs(np.linalg.det(self.matrix[:, :2]))))
+        return math.sqrt(abs(self._determinant))
 
     @property
     def mirrors(self) -> bool:
         """Whether left and right change places."""
-        return bool(np.linalg.det(self.matrix[:, :2]) < 0)
+        return self._determinant < 0
+
+    @property
+    def _determinant(self) -> float:
+        (a, b, _), (c, d, _) = self.matrix.tolist()
+        return float(a * d - b * c)
 
     def then(self, following: Warp) -> Warp:
         """Return the warp that applies this one first and `following` after it."""
@@ -115,11 +121,11 @@ class Warp:
         rotation_deg: turns the crop frame; the picture's content turns the other way.
         """
         width = float(np.ravel(scale)[0]) * SCALE_UNIT_PX
-        zoom, angle = size[0] / width, np.deg2rad(rotation_deg)
-        cos, sin = zoom * np.cos(angle), zoom * np.sin(angle)
-        matrix = np.array([[cos, sin, 0.0], [-sin, cos, 0.0]])
-        matrix[:, 2] = np.array(size) * 0.5 - matrix[:, :2] @ np.asarray(center, dtype=np.float64)
-        return cls(matrix, size)
+        zoom, angle = size[0] / width, math.radians(rotation_deg)
+        cos, sin = zoom * math.cos(angle), zoom * math.sin(angle)
+        x, y = float(center[0]), float(center[1])
+        dx, dy = size[0] * 0.5 - (cos * x + sin * y), size[1] * 0.5 - (cos * y - sin * x)
+        return cls(np.array([[cos, sin, dx], [-sin, cos, dy]]), size)
 
     @classmethod
     def udp(cls, center: np.ndarray, scale: np.ndarray, rotation_deg: float, size: tuple[int, int]) -> Warp:

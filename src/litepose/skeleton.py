@@ -12,6 +12,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -85,12 +86,13 @@ class Skeleton:
         """The limbs as pairs of 0-based keypoint indices."""
         return tuple((self.index(a), self.index(b)) for a, b in self.limbs)
 
-    @property
+    @cached_property
     def mirror_indices(self) -> np.ndarray:
-        """For each keypoint of a mirrored picture, which keypoint it was: (K,) int64."""
+        """For each keypoint of a mirrored picture, which keypoint it was: (K,) int64, not to be written to."""
         order = np.arange(self.num_keypoints)
         for a, b in self.mirror:
             order[self.index(a)], order[self.index(b)] = self.index(b), self.index(a)
+        order.setflags(write=False)
         return order
 
     def index(self, keypoint: str) -> int:

@@ -5,8 +5,10 @@ Each class in `litepose.datasets` with a length and items is found by itself and
 
 import importlib
 import inspect
+import json
 import pickle
 import pkgutil
+import tarfile
 
 import numpy as np
 import pytest
@@ -32,6 +34,17 @@ def packed(folder):
     return open_dataset(folder / "packed")
 
 
+def tar(folder):
+    people = [{k: v for k, v in made.person().items() if k not in ("id", "image_id")}]
+    dataset = coco(folder)
+    with tarfile.open(folder / "people.tar", "w") as file:
+        for number in range(3):
+            file.add(dataset.path(number), f"{number}.jpg")
+            (folder / "one.json").write_text(json.dumps(people))
+            file.add(folder / "one.json", f"{number}.json")
+    return open_dataset(folder / "people.tar", skeleton="coco17")
+
+
 def mpii(folder):
     records = [mpii_files.record(f"{name}.jpg", missing=range(2)) for name in "abac"]
     return open_dataset(mpii_files.write(folder, records))
@@ -41,6 +54,7 @@ EXAMPLES = {
     "CocoDataset": coco,
     "MpiiDataset": mpii,
     "PackedDataset": packed,
+    "TarDataset": tar,
     "People": lambda folder: People(coco(folder)),
     "Remapped": lambda folder: Remapped(coco(folder), CROWDPOSE14),
     "SkipUnreadable": lambda folder: SkipUnreadable(coco(folder)),

@@ -43,8 +43,9 @@ def small(recipe: Recipe) -> Recipe:
     if supernet is not None:
         space = {**supernet.search_space().to_json(), "input_sizes": [64]}
         supernet = supernet.model_copy(update={"space": space})
-    # The teacher of hints is a file of the user's.
-    smaller = recipe.model_copy(update={"model": model, "run": run, "hints": None, "supernet": supernet, **validation})
+    # Teachers are files of the user's.
+    taught = {"hints": None, "distillation": None}
+    smaller = recipe.model_copy(update={"model": model, "run": run, "supernet": supernet, **taught, **validation})
     return smaller.with_data(["synthetic:people=1-3,seed=1,size=64,length=4"])
 
 

@@ -32,6 +32,9 @@ def pack(
         bool, typer.Option(help="A keypoint that a person lacks may still be seen: do not learn its channel there.")
     ] = False,
     person_masks: Annotated[bool, typer.Option(help="Keep the people's masks, for composites.")] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Keep pixels, not JPEGs: quicker to read, ten times the size.")
+    ] = False,
 ) -> None:
     """Write pictures, shrunk, and their people into tar shards that training reads at random."""
     from rich.progress import Progress
@@ -60,6 +63,7 @@ def pack(
             quality=quality,
             shard_mb=shard_mb,
             person_masks=person_masks,
+            raw=raw,
             on_picture=lambda: progress.advance(task),
         )
     print(

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from litepose.commands.options import DeviceOption
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from litepose.training.loop import TrainingResult
+    from litepose.training.recipe import Recipe
 
 MAX_LISTED = 20  # unreadable pictures of a training set that are named
 
@@ -31,6 +37,10 @@ def run(
             "they fit.",
         ),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Show recipe, first samples, cost and time into the run folder, and stop."),
+    ] = False,
     device: DeviceOption = "cpu",
 ) -> None:
     from rich.console import Console
@@ -44,12 +54,35 @@ def run(
         resolved = resolved.with_data(data)
         if validated is not None and resolved.data.validation is None:
             console.print(f"Without validation: {validated.source} is not in {resolved.data.root}.", highlight=False)
+    folder = output or Path("runs") / Path(recipe).stem
+    if dry_run:
+        _rehearse(resolved, folder, console, start_from=start_from, device=device)
+        return
     from litepose.training.loop import train  # after the recipe, whose errors need no torch
 
-    folder = output or Path("runs") / Path(recipe).stem
     result = train(resolved, folder, resume=resume, start_from=start_from, device=device, console=console)
     if not result.finished:
         console.print(f"Stopped after step {result.step}; go on with: --resume -o {folder}", highlight=False)
+    _name_unreadable(result, console)
+    for name, path in (("Best", result.best), ("Last", result.last)):
+        if path is not None:
+            console.print(f"{name} weights: {path}", highlight=False, soft_wrap=True)
+    if result.stopped_by is not None:
+        raise typer.Exit(128 + result.stopped_by)  # as shells say it: 130 after Ctrl-C, 143 after SIGTERM
+
+
+def _rehearse(recipe: Recipe, folder: Path, console: Console, *, start_from: str | None, device: str) -> None:
+    """Show what the training would be."""
+    from litepose.training import dry_run as rehearsal
+
+    console.print(recipe.to_toml(), highlight=False, markup=False, soft_wrap=True)
+    rehearsed = rehearsal.dry_run(recipe, folder, start_from=start_from, device=device)
+    for line in (*rehearsed.notes, *rehearsal.describe(rehearsed)):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _name_unreadable(result: TrainingResult, console: Console) -> None:
+    """Name the pictures that were left out."""
     for source, ids in result.unreadable:
         shown = ", ".join(str(one) for one in ids[:MAX_LISTED]) + (", ..." if len(ids) > MAX_LISTED else "")
         console.print(
@@ -57,8 +90,3 @@ def run(
             "`litepose data verify` says why.",
             highlight=False, markup=False, soft_wrap=True,
         )  # fmt: skip
-    for name, path in (("Best", result.best), ("Last", result.last)):
-        if path is not None:
-            console.print(f"{name} weights: {path}", highlight=False, soft_wrap=True)
-    if result.stopped_by is not None:
-        raise typer.Exit(128 + result.stopped_by)  # as shells say it: 130 after Ctrl-C, 143 after SIGTERM

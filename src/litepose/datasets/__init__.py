@@ -34,8 +34,8 @@ def open_dataset(
 ) -> Dataset:
     """Open annotated pictures.
 
-    source: a COCO, CrowdPose or MPII JSON file, a folder of packed shards, or
-        "synthetic[:people=0-12,seed=3,poses=FILE]".
+    source: a COCO, CrowdPose or MPII JSON file, a folder of packed shards, a tar file in webdataset's layout or a
+        folder of some (see `tars.py`), or "synthetic[:people=0-12,seed=3,poses=FILE]".
     images: folder of a JSON file's pictures; default `images/` beside it or the published layouts of the data set.
     skeleton: to see the people on; default the file's own.
     other_people, missing_unlabelled: see `CocoDataset`; only for JSON files.
@@ -48,11 +48,14 @@ def open_dataset(
 
         return from_options(str(source)[len(SYNTHETIC) + 1 :], wanted)
     path = Path(source)
-    if path.is_dir():
-        from litepose.datasets.packed import PackedDataset
-
-        return _on(PackedDataset(path, skeleton=wanted, person_masks=person_masks), wanted)
     options = {"other_people": other_people, "missing_unlabelled": missing_unlabelled, "person_masks": person_masks}
+    if path.suffix == ".tar" or path.is_dir():
+        from litepose.datasets.packed import INDEX, PackedDataset
+        from litepose.datasets.tars import TarDataset, holds_tars
+
+        if (path / INDEX).exists() or not holds_tars(path):
+            return _on(PackedDataset(path, skeleton=wanted, person_masks=person_masks), wanted)
+        return _on(TarDataset(path, skeleton=wanted, **options), wanted)
     return open_content(parsed(path), path, images=images, skeleton=wanted, **options)
 
 

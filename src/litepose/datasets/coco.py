@@ -85,7 +85,7 @@ class CocoDataset:
         by_picture = _group(require(data, "annotations", list, name), people_only, records, name)
         self._boxes_ignored = not native
         self._other = _other_people(other_people) if other_people is not None else {}
-        self._pictures, annotations = self._arrange(present(records, self.images, name), by_picture)
+        self._pictures, annotations = self._arrange(self._present(records), by_picture)
         self._keypoints = keypoint_array(annotations, self.skeleton, name)
         self._boxes = box_array(annotations, self._keypoints, name)
         self._areas = np.array([_area(one, box) for one, box in zip(annotations, self._boxes, strict=True)], np.float32)
@@ -131,7 +131,7 @@ class CocoDataset:
     def __getitem__(self, index: int) -> Sample:
         """Return one annotated picture. Raises PictureError where it cannot be read."""
         picture = self._pictures[index]
-        image = pictures.read(self.images / picture.file_name, upright=False)
+        image = self._image(picture.file_name)
         size = size_of(image)
         self._say_size(picture, size)
         rows = slice(picture.first, picture.last)
@@ -149,6 +149,12 @@ class CocoDataset:
             person_masks=self._masks(picture, size) if self.person_masks else None,
             id=picture.id,
         )
+
+    def _present(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return present(records, self.images, self.name)
+
+    def _image(self, file_name: str) -> np.ndarray:
+        return pictures.read(self.images / file_name, upright=False)
 
     def _arrange(
         self, records: list[dict[str, Any]], by_picture: Mapping[Any, list[dict[str, Any]]]

@@ -60,18 +60,28 @@ class DrawPlan:
     def __call__(self, n: int) -> tuple[int, int]:
         """Return (source, index in it) of draw `n`."""
         block, slot = divmod(n, BLOCK)
-        order = self._shuffled((0, block), np.repeat(np.arange(len(self.shares)), self.shares))
-        source = int(order[slot])
-        before = block * self.shares[source] + int(np.count_nonzero(order[:slot] == source))
-        lap, position = divmod(before, self.lengths[source])
-        laps = self._shuffled((1, source, lap), np.arange(self.lengths[source]))
-        return source, int(laps[position])
+        source, earlier = self._kept((0, block), self._block)[slot].tolist()
+        lap, position = divmod(block * self.shares[source] + earlier, self.lengths[source])
+        return source, int(self._kept((1, source, lap), self._lap)[position])
 
-    def _shuffled(self, key: tuple[int, ...], values: np.ndarray) -> np.ndarray:
+    def _block(self, key: tuple[int, ...]) -> np.ndarray:
+        """Return the source of each draw of a block and how many draws of that source came before: (BLOCK, 2)."""
+        sources = np.arange(len(self.shares))
+        order = np.random.default_rng([self.seed, *key]).permutation(np.repeat(sources, self.shares))
+        earlier = np.empty_like(order)
+        for source, share in zip(sources, self.shares, strict=True):
+            earlier[order == source] = np.arange(share)
+        return np.stack([order, earlier], axis=1)
+
+    def _lap(self, key: tuple[int, ...]) -> np.ndarray:
+        """Return all samples of a source in the order in which a lap takes them."""
+        return np.random.default_rng([self.seed, *key]).permutation(np.arange(self.lengths[key[1]]))
+
+    def _kept(self, key: tuple[int, ...], make: Callable[[tuple[int, ...]], np.ndarray]) -> np.ndarray:
         if key not in self._cache:
             while len(self._cache) > 4 * len(self.lengths):
                 del self._cache[next(iter(self._cache))]
-            self._cache[key] = np.random.default_rng([self.seed, *key]).permutation(values)
+            self._cache[key] = make(key)
         return self._cache[key]
 
 
@@ -116,10 +126,14 @@ class TrainingSamples(torch.utils.data.Dataset[tuple[np.ndarray, Any]]):
         return self.total
 
     def __getitem__(self, n: int) -> tuple[np.ndarray, Any]:
+        sample, size = self.draw(n)
+        return np.ascontiguousarray(sample.image), self.encode(sample, size)
+
+    def draw(self, n: int) -> tuple[Sample, tuple[int, int]]:
+        """Return the n-th sample of the run, varied, in the frame of its input, and the input's size (w, h)."""
         first_of_step = n - n % self.samples_per_step
         size = self.size_at(first_of_step / self.total)
-        sample = self.sample(n, size)
-        return np.ascontiguousarray(sample.image), self.encode(sample, size)
+        return self.sample(n, size), size
 
     def sample(self, n: int, size: tuple[int, int]) -> Sample:
         """Return the n-th sample in the frame of a (w, h) input; `n` may lie beyond the run's end."""

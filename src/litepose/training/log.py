@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib.util
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -61,6 +62,12 @@ class RunLog:
             for name, value in values.items():
                 if isinstance(value, int | float):
                     self._tensorboard.add_scalar(f"{kind}/{name}", value, step)
+
+    def pictures(self, kind: str, step: int, pictures: Callable[[], Iterable[tuple[str, np.ndarray]]]) -> None:
+        """Keep pictures, (name, (H, W, 3) uint8 BGR), for TensorBoard; made only where it is installed."""
+        if self._tensorboard is not None:
+            for name, image in pictures():
+                self._tensorboard.add_image(f"{kind}/{name}", image[..., ::-1].copy(), step, dataformats="HWC")
 
     def progress(self, done: float, text: str) -> None:
         """Show how far the run is, with the latest numbers as text."""

@@ -22,12 +22,14 @@ from litepose.errors import SettingError, TrainingError
 from litepose.losses import Loss
 from litepose.spec import PoseSpec
 from litepose.training.data import Batch, TrainingSamples, batches, steps_per_epoch
+from litepose.training.distillation import open_distillation
 from litepose.training.distributed import average_gradients
 from litepose.training.guard import GuardedSteps
 from litepose.training.hints import open_hints
 from litepose.training.log import RunLog, describe
 from litepose.training.optim import AveragedWeights, make_optimizer, set_learning_rate, staged_learning_rate
 from litepose.training.recipe import Recipe
+from litepose.training.shown import shown_predictions
 from litepose.training.sources import open_sources, open_validation
 from litepose.training.start import check_same_recipe, make_loss, make_spec, open_device, take_over
 from litepose.training.state import TrainingState, has_checkpoint, load_checkpoint, save_checkpoint
@@ -186,8 +188,10 @@ def set_up(
     network = network.to(device=place, memory_format=layout).train()  # type: ignore[call-overload]
     optimizer = make_optimizer(network, recipe.optim)
     hints = open_hints(recipe, network, optimizer)
-    state = TrainingState(network, optimizer, AveragedWeights(network, recipe.optim.ema_decay), hints)
+    distillation = open_distillation(recipe, network, spec, loss)
+    state = TrainingState(network, optimizer, AveragedWeights(network, recipe.optim.ema_decay), hints, distillation)
     spec = spec if hints is None else spec.with_provenance(hints=hints.provenance)
+    spec = spec if distillation is None else spec.with_provenance(distillation=distillation.provenance)
     if saved is not None:
         state.from_checkpoint(saved)
         notes.append(f"Going on after step {state.step}.")
@@ -257,6 +261,8 @@ def _differentiate(run: Run, batch: Batch) -> dict[str, Tensor]:
             parts = run.loss(state.network(images), targets)
         if state.hints is not None:
             parts = state.hints.add(parts, batch)
+        if state.distillation is not None:
+            parts = state.distillation.add(parts, batch)
         parts["total"].backward()
     parameters = [parameter for group in state.optimizer.param_groups for parameter in group["params"]]
     average_gradients(parameters)
@@ -364,6 +370,7 @@ def _judge(run: Run, log: RunLog) -> Mapping[str, float]:
         network.load_state_dict(run.state.average.state)
         metrics = run.evaluate(network.eval())
         log.record("validation", run.state.step, dict(metrics))
+        log.pictures("validation", run.state.step, lambda: shown_predictions(run.evaluate, network))
         log.say(f"step {run.state.step}: {describe(metrics)}")
         value = (metrics.get("AP", 0.0), -metrics["loss"])
         if math.isfinite(sum(value)) and (run.state.best is None or value > run.state.best):

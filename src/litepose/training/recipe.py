@@ -194,6 +194,19 @@ class SupernetSection(_Section):
         return space_from_json(self.space)
 
 
+class DistillationSection(_Section):
+    """A bigger litepose model from which the network learns beside the annotations, see `distillation.py`.
+
+    teacher: the name of a shipped model, or a .safetensors file, relative to data.root.
+    heatmap_factor: of the squared error to its heatmaps, beside the 1 of the annotations'. tag_factor: of that to its
+        tags (bottom-up networks).
+    """
+
+    teacher: str
+    heatmap_factor: NonNegativeFloat
+    tag_factor: NonNegativeFloat = 0.0
+
+
 class SizeFrom(_Section):
     """From this share of the run on, the network sees this input size."""
 
@@ -250,10 +263,16 @@ class Recipe(_Section):
     run: RunSection
     hints: HintsSection | None = None
     supernet: SupernetSection | None = None
+    distillation: DistillationSection | None = None
 
     @pydantic.model_validator(mode="after")
     def _one_thing_at_a_time(self) -> Recipe:
-        elsewhere = {"hints": self.hints, "run.size_schedule": self.run.size_schedule, "model.arch": self.model.arch}
+        elsewhere = {
+            "hints": self.hints,
+            "distillation": self.distillation,
+            "run.size_schedule": self.run.size_schedule,
+            "model.arch": self.model.arch,
+        }
         given = [key for key, value in elsewhere.items() if value]
         if self.supernet is not None and given:
             raise ValueError(f"a recipe with [supernet] draws sizes and archs from its space: leave out {given[0]}")

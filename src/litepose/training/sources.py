@@ -43,6 +43,7 @@ class VariedDataset:
         if crops:
             self._geometric["udp"] = rule.resize == "box_udp"
         _check_geometric(self._kind, self._geometric, dataset.skeleton)
+        self._varied: dict[tuple[int, int], Any] = {}  # by size
         self._recolour = None
         if photometric:
             kind = transforms.Photometric
@@ -58,7 +59,9 @@ class VariedDataset:
 
     def draw(self, index: int, size: tuple[int, int], rng: np.random.Generator) -> Sample:
         """Return one variation of a sample in the frame of a (w, h) input."""
-        sample = self._kind(size=size, **self._geometric)(self.dataset[index], rng)
+        if size not in self._varied:
+            self._varied[size] = self._kind(size=size, **self._geometric)
+        sample = self._varied[size](self.dataset[index], rng)
         return sample if self._recolour is None else self._recolour(sample, rng)
 
 

@@ -25,11 +25,11 @@ from litepose.supernet import SPACE_KEY
 from litepose.training.recipe import Recipe
 
 # What a resumed run may do differently: nothing of it changes what is learned (threads and targets: how numbers round;
-# the teacher of hints is told by its checksum, wherever it lies).
+# teachers are told by their checksums, wherever they lie).
 FREE_TO_CHANGE = {
     "run.workers", "run.targets", "run.threads", "run.log_steps", "run.checkpoint_minutes",
     "data.root", "data.validation.source", "data.validation.images",
-    "hints.teacher",
+    "hints.teacher", "distillation.teacher",
 }  # fmt: skip
 PARADIGMS = {"ae": "bottom-up", "heatmap": "top-down", "paf": "part-affinity"}
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from litepose.errors import TrainingError
+from litepose.training.distillation import Distillation
 from litepose.training.hints import Hints
 from litepose.training.optim import AveragedWeights
 
@@ -28,7 +29,7 @@ NAME, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
 class TrainingState:
     """What changes from step to step.
 
-    hints: what is trained beside the network and not kept, where the recipe asks for it.
+    hints: what is trained beside the network and not kept, where the recipe asks for it. distillation: its teacher.
     step: updates tried so far. bad_steps: the last ones in a row that were not finite. skipped: all of those.
     sums, counted: loss parts summed since the last line of the log. best: (AP, -loss) of the best evaluation so far.
     """
@@ -37,6 +38,7 @@ class TrainingState:
     optimizer: torch.optim.Optimizer
     average: AveragedWeights
     hints: Hints | None = None
+    distillation: Distillation | None = None
     step: int = 0
     bad_steps: int = 0
     skipped: int = 0
@@ -60,9 +62,9 @@ class TrainingState:
         """Return the state as tensors and plain values, the random state of torch included."""
         cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
         numbers = {name: getattr(self, name) for name in _NUMBERS}
-        hints = {} if self.hints is None else {"hints": self.hints.to_checkpoint()}
+        teachers = {"hints": self.hints, "distillation": self.distillation}
         return {
-            **hints,
+            **{name: teacher.to_checkpoint() for name, teacher in teachers.items() if teacher is not None},
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": self.average.to_checkpoint(),
@@ -79,6 +81,8 @@ class TrainingState:
         self.average.from_checkpoint(saved["average"])
         if self.hints is not None:
             self.hints.from_checkpoint(saved["hints"])
+        if self.distillation is not None:
+            self.distillation.from_checkpoint(saved["distillation"])
         for name in _NUMBERS:
             setattr(self, name, saved["numbers"][name])
         torch.set_rng_state(saved["random"]["cpu"])

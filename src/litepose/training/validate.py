@@ -91,13 +91,18 @@ class Validation:
         mean = float(np.mean(losses)) if losses else 0.0  # no person to be looked at: nothing to be wrong about
         return {"loss": mean, "AP": stats.AP, "AP50": stats.AP50, "AR": stats.AR}
 
+    def readable(self, index: int) -> list[Sample]:
+        """Return the sample of this number in a list, an empty one where its picture cannot be read."""
+        try:
+            return [self.dataset[index]]
+        except PictureError as error:
+            warnings.warn(f"{self.dataset.name}: picture left out: {error}", stacklevel=2)
+            return []
+
     def _batches(self) -> Iterator[list[Sample]]:
         samples: list[Sample] = []
         for i in range(self.count):
-            try:
-                samples.append(self.dataset[i])
-            except PictureError as error:
-                warnings.warn(f"{self.dataset.name}: picture left out: {error}", stacklevel=2)
+            samples += self.readable(i)
             if len(samples) == BATCH:
                 yield samples
                 samples = []
