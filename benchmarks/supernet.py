@@ -173,9 +173,7 @@ def set_up(changes: list[str], side: int, batch: int, folder: Path) -> loop.Run:
         [f"model.size=[{side}, {side}]", f"run.batch={batch}", "run.workers=0", "run.threads=1", *changes],
     ).with_data([people])
     recipe = recipe.model_copy(update={"run": recipe.run.model_copy(update={"size_schedule": ()})})
-    run, _ = loop.set_up(
-        recipe, folder / "run", resume=False, start_from=None, device="cpu", evaluate=nothing, rank=0, world=1
-    )
+    run, _ = loop.set_up(recipe, folder / "run", resume=False, start_from=None, device="cpu", evaluate=nothing)
     return run
 
 

@@ -55,7 +55,7 @@ def taught_crops(folder: Path, section: dict | None = None) -> Recipe:
 
 def set_up(recipe: Recipe, folder: Path) -> loop.Run:
     run, _ = loop.set_up(
-        recipe, folder, resume=False, start_from=None, device="cpu", evaluate=None, rank=0, world=1
+        recipe, folder, resume=False, start_from=None, device="cpu", evaluate=None
     )  # fmt: skip
     return run
 

@@ -145,7 +145,7 @@ def test_the_samples_on_the_sheet_are_those_that_the_training_draws(tmp_path):
     from litepose.training import loop
 
     run, _ = loop.set_up(
-        tiny_recipe(), tmp_path / "run", resume=False, start_from=None, device="cpu", evaluate=None, rank=0, world=1
+        tiny_recipe(), tmp_path / "run", resume=False, start_from=None, device="cpu", evaluate=None
     )  # fmt: skip
     for number in range(3):
         drawn, size = run.samples.draw(number)

@@ -72,7 +72,7 @@ def hinted(folder: Path, hints: dict | None = None, **changes: dict) -> Recipe:
 
 def set_up(recipe: Recipe, folder: Path) -> loop.Run:
     run, _ = loop.set_up(
-        recipe, folder, resume=False, start_from=None, device="cpu", evaluate=None, rank=0, world=1
+        recipe, folder, resume=False, start_from=None, device="cpu", evaluate=None
     )  # fmt: skip
     return run
 

@@ -177,9 +177,7 @@ def broken_loss(monkeypatch, *, at_calls: set[int]) -> None:
 
 def test_a_step_that_is_not_finite_changes_nothing_and_is_counted(tmp_path, monkeypatch):
     broken_loss(monkeypatch, at_calls={0})
-    run, _ = loop.set_up(
-        tiny_recipe(), tmp_path, resume=False, start_from=None, device="cpu", evaluate=None, rank=0, world=1
-    )
+    run, _ = loop.set_up(tiny_recipe(), tmp_path, resume=False, start_from=None, device="cpu", evaluate=None)
     before = {name: tensor.clone() for name, tensor in run.state.network.state_dict().items()}
     first, second = list(run.batches())[:2]
     assert loop.update(run, first) is None
@@ -205,9 +203,7 @@ def guarded_runs(folder: Path, count: int) -> list[loop.Run]:
     """Return equal runs whose optimizer is the fused one that a guard needs."""
     runs = []
     for _ in range(count):
-        run, _ = loop.set_up(
-            tiny_recipe(), folder, resume=False, start_from=None, device="cpu", evaluate=None, rank=0, world=1
-        )
+        run, _ = loop.set_up(tiny_recipe(), folder, resume=False, start_from=None, device="cpu", evaluate=None)
         for group in run.state.optimizer.param_groups:
             group["fused"] = True
         runs.append(run)
@@ -352,9 +348,7 @@ def test_other_precisions_and_layouts_start_at_nearly_the_same_loss(tmp_path, pr
 def test_weights_are_taken_over_where_they_fit(tmp_path):
     donor = loop.train(tiny_recipe(run={"epochs": 1}), tmp_path / "donor").last
     recipe = tiny_recipe(model={"skeleton": "crowdpose14"})
-    run, notes = loop.set_up(
-        recipe, tmp_path, resume=False, start_from=donor, device="cpu", evaluate=None, rank=0, world=1
-    )
+    run, notes = loop.set_up(recipe, tmp_path, resume=False, start_from=donor, device="cpu", evaluate=None)
     given, own = checkpoints.load(donor)[0], run.state.network.state_dict()
     fitting = [name for name in own if given[name].shape == own[name].shape]
     assert 0 < len(fitting) < len(own)
@@ -367,7 +361,7 @@ def test_weights_are_taken_over_where_they_fit(tmp_path):
 
 def test_a_shipped_model_gives_all_its_tensors_by_its_name(tmp_path):
     run, notes = loop.set_up(
-        tiny_recipe(), tmp_path, resume=False, start_from="litepose_xs", device="cpu", evaluate=None, rank=0, world=1
+        tiny_recipe(), tmp_path, resume=False, start_from="litepose_xs", device="cpu", evaluate=None
     )
     own = run.state.network.state_dict()
     assert notes[0].startswith(f"{len(own)} of {len(own)} tensors")

@@ -52,7 +52,7 @@ def test_each_evaluation_leaves_a_few_pictures_beside_losses_rate_gradient_and_a
 @pytest.mark.parametrize("make", [lambda: tiny_recipe(data=VALIDATION), top_down], ids=["bottom-up", "top-down"])
 def test_the_pictures_show_the_sample_on_the_left(tmp_path, make):
     run, _ = loop.set_up(
-        make(), tmp_path, resume=False, start_from=None, device="cpu", evaluate=None, rank=0, world=1
+        make(), tmp_path, resume=False, start_from=None, device="cpu", evaluate=None
     )  # fmt: skip
     shown = dict(shown_predictions(run.evaluate, run.state.network.eval()))
     assert len(shown) == PICTURES
@@ -66,7 +66,7 @@ def test_the_pictures_show_the_sample_on_the_left(tmp_path, make):
 def test_large_pictures_are_shrunk_and_foreign_judges_show_nothing(tmp_path):
     data = {"validation": {"source": "synthetic:people=1,seed=9,size=600,length=1"}}
     run, _ = loop.set_up(
-        tiny_recipe(data=data), tmp_path, resume=False, start_from=None, device="cpu", evaluate=None, rank=0, world=1
+        tiny_recipe(data=data), tmp_path, resume=False, start_from=None, device="cpu", evaluate=None
     )  # fmt: skip
     ((_, drawn),) = shown_predictions(run.evaluate, run.state.network.eval())
     assert drawn.shape == (LONGEST_PX, 2 * LONGEST_PX, 3)

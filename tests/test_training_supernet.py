@@ -36,9 +36,7 @@ def one_thread():
 
 
 def set_up(recipe: Recipe, folder: Path, start_from: Path | None = None) -> tuple[loop.Run, list[str]]:
-    return loop.set_up(
-        recipe, folder, resume=False, start_from=start_from, device="cpu", evaluate=None, rank=0, world=1
-    )
+    return loop.set_up(recipe, folder, resume=False, start_from=start_from, device="cpu", evaluate=None)
 
 
 def draws_of(sampling: str, *, seed: int = 7, **keys) -> Draws:
@@ -235,13 +233,14 @@ import os, sys
 from pathlib import Path
 import torch
 import torch.distributed as processes
+from litepose.distributed import Share
 from litepose.training import loop
 from litepose.training.recipe import load_recipe
 
 rank, folder = int(sys.argv[1]), Path(sys.argv[2])
 processes.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=2)
 run, _ = loop.set_up(load_recipe(folder / "tiny.toml"), folder / "run", resume=False, start_from=None, device="cpu",
-                     evaluate=None, rank=rank, world=2)
+                     evaluate=None, share=Share(rank, 2))
 if rank == 1:  # a process that would draw others
     draws = run.supernet.draws
     object.__setattr__(draws, "seed", 12345)

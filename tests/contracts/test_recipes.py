@@ -51,9 +51,7 @@ def small(recipe: Recipe) -> Recipe:
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_a_recipe_is_built_and_stepped(name, tmp_path):
-    run, _ = loop.set_up(
-        small(load_recipe(name)), tmp_path, resume=False, start_from=None, device="cpu", evaluate=None, rank=0, world=1
-    )
+    run, _ = loop.set_up(small(load_recipe(name)), tmp_path, resume=False, start_from=None, device="cpu", evaluate=None)
     before = {key: tensor.clone() for key, tensor in run.state.network.named_parameters()}
     for batch in run.batches():  # two: what lies behind a layer that starts as 0 moves at the second
         values = loop.update(run, batch)

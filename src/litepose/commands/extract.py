@@ -46,7 +46,7 @@ def run(
     spec = spec.with_provenance(cut_from=supernet.name)
     if recalibrate is not None:
         from litepose.training.calibration import open_pictures, picture_batches
-        from litepose.training.start import open_device
+        from litepose.training.numerics import open_device
 
         place = open_device(device)
         samples = open_pictures(recalibrate, spec, images=images)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from litepose.training.loop import TrainingResult
     from litepose.training.recipe import Recipe
 
+LONGEST_WAIT = timedelta(minutes=30)  # of several processes for one that is silent
 MAX_LISTED = 20  # unreadable pictures of a training set that are named
 
 
@@ -43,11 +45,17 @@ def run(
     ] = False,
     device: DeviceOption = "cpu",
 ) -> None:
+    """Train a network from a recipe (one of the package, or a .toml file) on annotated or synthetic pictures.
+
+    Under torchrun each process takes its part of every step, with --device cuda each on a GPU of its own.
+    """
     from rich.console import Console
 
+    from litepose.distributed import share_of_environment
     from litepose.training.recipe import load_recipe
 
-    console = Console()
+    share = share_of_environment()
+    console = Console(quiet=not share.is_first)
     resolved = load_recipe(recipe, set_ or ())
     if data:
         validated = resolved.data.validation
@@ -58,15 +66,16 @@ def run(
     if dry_run:
         _rehearse(resolved, folder, console, start_from=start_from, device=device)
         return
-    from litepose.training.loop import train  # after the recipe, whose errors need no torch
+    share.connect(longest_wait=LONGEST_WAIT, device=device)
+    try:
+        from litepose.training.loop import train  # after the recipe, whose errors need no torch
 
-    result = train(resolved, folder, resume=resume, start_from=start_from, device=device, console=console)
-    if not result.finished:
-        console.print(f"Stopped after step {result.step}; go on with: --resume -o {folder}", highlight=False)
-    _name_unreadable(result, console)
-    for name, path in (("Best", result.best), ("Last", result.last)):
-        if path is not None:
-            console.print(f"{name} weights: {path}", highlight=False, soft_wrap=True)
+        result = train(
+            resolved, folder, resume=resume, start_from=start_from, device=device, console=console, share=share
+        )
+    finally:
+        share.close()
+    _describe(result, folder, console)
     if result.stopped_by is not None:
         raise typer.Exit(128 + result.stopped_by)  # as shells say it: 130 after Ctrl-C, 143 after SIGTERM
 
@@ -81,8 +90,10 @@ def _rehearse(recipe: Recipe, folder: Path, console: Console, *, start_from: str
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def _name_unreadable(result: TrainingResult, console: Console) -> None:
-    """Name the pictures that were left out."""
+def _describe(result: TrainingResult, folder: Path, console: Console) -> None:
+    """Say how it ended, what was left out and where the weights are."""
+    if not result.finished:
+        console.print(f"Stopped after step {result.step}; go on with: --resume -o {folder}", highlight=False)
     for source, ids in result.unreadable:
         shown = ", ".join(str(one) for one in ids[:MAX_LISTED]) + (", ..." if len(ids) > MAX_LISTED else "")
         console.print(
@@ -90,3 +101,6 @@ def _name_unreadable(result: TrainingResult, console: Console) -> None:
             "`litepose data verify` says why.",
             highlight=False, markup=False, soft_wrap=True,
         )  # fmt: skip
+    for name, path in (("Best", result.best), ("Last", result.last)):
+        if path is not None:
+            console.print(f"{name} weights: {path}", highlight=False, soft_wrap=True)

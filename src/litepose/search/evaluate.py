@@ -24,7 +24,7 @@ from litepose.metrics.report import evaluate
 from litepose.predictor import Predictor
 from litepose.training.calibration import open_pictures
 from litepose.training.data import Batch
-from litepose.training.start import open_device
+from litepose.training.numerics import open_device
 from litepose.training.validate import LiveRuntime
 
 MEASURES = ("AP", "OKS")

@@ -152,6 +152,14 @@ class Batch:
         """Return the targets, where they were sent as points drawn now, on the device that holds them."""
         return draw_batch(self.targets) if isinstance(self.targets, AEPoints) else self.targets
 
+    def parts(self, count: int) -> list[Batch]:
+        """Return the batch cut into so many equal ones, targets drawn."""
+        whole = Batch(self.images, self.drawn_targets())
+        if count == 1:
+            return [whole]
+        total = len(self.images)
+        return [_rows(whole, first, first + total // count) for first in range(0, total, total // count)]
+
     def normalised(self, rule: InputSpec) -> Tensor:
         """Return the network's input, (B, 3, H, W) float32, computed where the pictures are."""
         images: Tensor = self.images.permute(0, 3, 1, 2).float()
@@ -159,6 +167,16 @@ class Batch:
             images = images.flip(1)
         mean, std = _mean_and_std(rule, images.device)
         return (images - mean) / std
+
+
+def _rows(value: Any, first: int, last: int) -> Any:
+    """Return some rows of a tensor, or of every tensor in a tuple or dataclass."""
+    if isinstance(value, Tensor):
+        return value[first:last]
+    if isinstance(value, tuple):
+        return tuple(_rows(one, first, last) for one in value)
+    fields = {field.name: _rows(getattr(value, field.name), first, last) for field in dataclasses.fields(value)}
+    return type(value)(**fields)
 
 
 @functools.lru_cache(maxsize=8)

@@ -54,7 +54,6 @@ def dry_run(recipe: Recipe, folder: str | Path, *, start_from: str | Path | None
     """
     run, notes = loop.set_up(
         recipe, Path(folder), resume=False, start_from=start_from, device=device, evaluate=lambda network: {},
-        rank=0, world=1,
     )  # fmt: skip
     title = f"{recipe.model.name}: the first {SHOWN} samples of the training, as the network sees them"
     sheet = contact_sheet(run.samples, run.spec, range(min(SHOWN, len(run.samples))), title=title)

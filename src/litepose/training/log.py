@@ -24,21 +24,25 @@ class RunLog:
 
     work: the run's amount of work, done: how much of it lies behind (any unit): for the time left.
     step: a resumed run begins after it; later records of the interrupted run are dropped.
-    console: None = say nothing.
+    folder: None = keep nothing, as all processes but the first. console: None = say nothing.
     """
 
-    def __init__(self, folder: Path, *, work: float, done: float = 0, step: int = 0, console: Console | None = None):
-        self.path = folder / "log.jsonl"
-        _drop_after(self.path, step)
+    def __init__(
+        self, folder: Path | None, *, work: float, done: float = 0, step: int = 0, console: Console | None = None
+    ) -> None:
+        self.path = None if folder is None else folder / "log.jsonl"
         self._file: IO[str] | None = None
-        self._tensorboard = _tensorboard(folder / "tensorboard", step)
+        self._tensorboard = None if folder is None else _tensorboard(folder / "tensorboard", step)
+        if self.path is not None:
+            _drop_after(self.path, step)
         self._console = console
         self._bar = _bar(console) if console is not None and console.is_terminal else None
         self._task = None if self._bar is None else self._bar.add_task("", total=work, completed=int(done))
         self._work, self._begun, self._begun_at, self._line_at = work, done, time.monotonic(), 0.0
 
     def __enter__(self) -> RunLog:
-        self._file = self.path.open("a", encoding="utf-8")
+        if self.path is not None:
+            self._file = self.path.open("a", encoding="utf-8")
         if self._bar is not None:
             self._bar.start()
         return self
@@ -55,6 +59,8 @@ class RunLog:
 
     def record(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
         """Keep one record: a line of the JSONL file, numbers also for TensorBoard."""
+        if self.path is None:
+            return
         assert self._file is not None, "record is called inside the context"
         self._file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
         self._file.flush()

@@ -1,4 +1,7 @@
-"""The training loop: pictures, loss, update, averages, log, evaluation, checkpoints; one process on one device.
+"""The training loop: pictures, loss, update, averages, log, evaluation, checkpoints; each process on one device.
+
+Several processes, as torchrun starts them, take their parts of each step's pictures. Gradients, BN statistics and loss
+parts are averaged over them, all else follows from these alike, so they stay equal bit by bit; the first one writes.
 
 A run folder holds recipe.toml (resolved), log.jsonl, checkpoint.pt (to resume), last.safetensors and
 best.safetensors (averaged weights with their spec: what `predict`, `eval` and `export` open).
@@ -9,7 +12,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,20 +21,23 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from litepose import checkpoints, files
+from litepose.distributed import Share
 from litepose.errors import SettingError, TrainingError
 from litepose.losses import Loss
 from litepose.spec import PoseSpec
+from litepose.training.batch_norm import synchronise
+from litepose.training.clock import Clock
 from litepose.training.data import Batch, TrainingSamples, batches, steps_per_epoch
 from litepose.training.distillation import open_distillation
-from litepose.training.distributed import average_gradients
 from litepose.training.guard import GuardedSteps
 from litepose.training.hints import open_hints
 from litepose.training.log import RunLog, describe
+from litepose.training.numerics import chosen_kernels, compile_network, make_scaler, open_device, precision_of
 from litepose.training.optim import AveragedWeights, make_optimizer, set_learning_rate, staged_learning_rate
 from litepose.training.recipe import Recipe
 from litepose.training.shown import shown_predictions
 from litepose.training.sources import open_sources, open_validation
-from litepose.training.start import check_same_recipe, make_loss, make_spec, open_device, take_over
+from litepose.training.start import check_same_processes, check_same_recipe, make_loss, make_spec, take_over
 from litepose.training.state import TrainingState, has_checkpoint, load_checkpoint, save_checkpoint
 from litepose.training.stop import StopOnSignal
 from litepose.training.supernet import SupernetSteps, SupernetValidation, open_steps
@@ -60,7 +66,7 @@ class TrainingResult:
 
 @dataclass
 class Run:
-    """One training, set up: all that stays, and the state that changes.
+    """One training, set up: all that stays, and the state that changes. share: of this process.
 
     guard: what updates on a device that nobody waits for, or None. supernet: what a step does where the network is one.
     """
@@ -74,8 +80,7 @@ class Run:
     samples: TrainingSamples
     state: TrainingState
     steps_per_epoch: int
-    rank: int
-    world: int
+    share: Share
     guard: GuardedSteps | None = None
     supernet: SupernetSteps | None = None
 
@@ -89,16 +94,22 @@ class Run:
 
     def learning_rate(self, step: int) -> float:
         """Return the rate of the update with this 0-based number."""
-        return staged_learning_rate(
+        rate = staged_learning_rate(
             step, self.recipe.optim, steps_per_epoch=self.steps_per_epoch, stage_steps=self.stage_steps
         )
+        return rate * self.share.count if self.recipe.optim.scale_lr else rate
+
+    @property
+    def samples_per_step(self) -> int:
+        """Of all processes."""
+        return self.recipe.run.batch * self.share.count
 
     def batches(self) -> Iterator[Batch]:
         """Yield the batches of the steps that are left."""
         run = self.recipe.run
         return batches(
             self.samples, first_step=self.state.step, last_step=self.total_steps,
-            batch=run.batch, workers=run.workers, rank=self.rank, world=self.world, device=self.device,
+            batch=run.batch, workers=run.workers, rank=self.share.rank, world=self.share.count, device=self.device,
         )  # fmt: skip
 
     def work(self, step: int) -> float:
@@ -122,25 +133,47 @@ def train(
     device: str = "cpu",
     evaluate: Evaluate | None = None,
     console: Console | None = None,
-    rank: int = 0,
-    world: int = 1,
+    share: Share | None = None,
 ) -> TrainingResult:
     """Train what the recipe says into the run folder.
 
     resume: go on from the folder's checkpoint. start_from: a checkpoint whose fitting weights are taken over.
     evaluate: network -> metrics with "loss"; the highest "AP", then the lowest "loss" says which weights are best.
         Default: on the recipe's validation data, with the decoder of inference.
-    rank, world: this process's part of each step's samples.
+    share: this process's part of each step's samples; None = all. All processes must call this, the first one writes
+        and speaks, and a signal to any of them stops all after the same step.
     Raises RecipeError, SettingError, AnnotationError, CheckpointError, TrainingError.
     """
+    share = share or Share()
+    with share.hearing_of_deaths():
+        return _train(
+            recipe, Path(folder), resume=resume, start_from=start_from, device=device, evaluate=evaluate,
+            console=console if share.is_first else None, share=share,
+        )  # fmt: skip
+
+
+def _train(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    resume: bool,
+    start_from: str | Path | None,
+    device: str,
+    evaluate: Evaluate | None,
+    console: Console | None,
+    share: Share,
+) -> TrainingResult:
     run, notes = set_up(
-        recipe, Path(folder), resume=resume, start_from=start_from, device=device, evaluate=evaluate,
-        rank=rank, world=world,
-    )  # fmt: skip
-    files.write_text(run.folder / "recipe.toml", recipe.to_toml())
+        recipe, folder, resume=resume, start_from=start_from, device=device, evaluate=evaluate, share=share
+    )
+    if share.is_first:
+        files.write_text(folder / "recipe.toml", recipe.to_toml())
     step = run.state.step
-    log = RunLog(run.folder, work=run.work(run.total_steps), done=run.work(step), step=step, console=console)
-    with log, StopOnSignal() as stop:
+    log = RunLog(
+        folder if share.is_first else None, work=run.work(run.total_steps), done=run.work(step), step=step,
+        console=console,
+    )  # fmt: skip
+    with log, StopOnSignal() as stop, chosen_kernels(recipe.run, run.device):
         for note in notes:
             log.say(note)
         try:
@@ -162,57 +195,62 @@ def set_up(
     start_from: str | Path | None,
     device: str,
     evaluate: Evaluate | None,
-    rank: int,
-    world: int,
+    share: Share | None = None,
 ) -> tuple[Run, list[str]]:
     """Build everything that a training needs; return it with notes for the user. See `train`."""
     if has_checkpoint(folder) and not resume:
         raise SettingError(f"{folder} already holds a training. Add --resume to go on with it, or choose another -o.")
-    saved = load_checkpoint(folder) if resume else None
+    share = share or Share()
+    saved = share.agreed(load_checkpoint(folder) if resume and share.is_first else None)
     if saved is not None:
         check_same_recipe(recipe, saved["recipe"])
+        check_same_processes(share.count, saved.get("processes", 1))
     spec = make_spec(recipe)
     sources, weights = open_sources(recipe, spec.input)
     spec = spec.with_provenance(data=[source.name for source in sources])
     loss = make_loss(recipe, spec)
-    place = open_device(device)
+    place = open_device(share.device(device), recipe.run.precision)
 
     if recipe.run.threads:
         torch.set_num_threads(recipe.run.threads)
-    if place.type == "cuda":
-        _choose_kernels(recipe.run.precision == "bf16")
     torch.manual_seed(recipe.run.seed)
     network = checkpoints.build_network(spec)
     notes = [] if start_from is None or saved is not None else take_over(network, start_from, model=spec.model)
     layout = torch.channels_last if recipe.run.channels_last else torch.contiguous_format
     network = network.to(device=place, memory_format=layout).train()  # type: ignore[call-overload]
+    if recipe.run.sync_batchnorm and share.count > 1:
+        synchronise(network)
     optimizer = make_optimizer(network, recipe.optim)
     hints = open_hints(recipe, network, optimizer)
     distillation = open_distillation(recipe, network, spec, loss)
-    state = TrainingState(network, optimizer, AveragedWeights(network, recipe.optim.ema_decay), hints, distillation)
+    average, scaler = AveragedWeights(network, recipe.optim.ema_decay), make_scaler(recipe.run, place)
+    state = TrainingState(network, optimizer, average, hints, distillation, scaler)
+    if recipe.run.compile:
+        compile_network(network)
     spec = spec if hints is None else spec.with_provenance(hints=hints.provenance)
     spec = spec if distillation is None else spec.with_provenance(distillation=distillation.provenance)
     if saved is not None:
         state.from_checkpoint(saved)
         notes.append(f"Going on after step {state.step}.")
-    samples_per_step = recipe.run.batch * world
+    notes += _notes_of_processes(recipe, share)
+    samples_per_step = recipe.run.batch * share.count
     per_epoch = steps_per_epoch(recipe.run.epoch_samples, sources, samples_per_step)
     total_steps = recipe.run.stages * recipe.run.epochs * per_epoch
-    supernet = open_steps(recipe, network, spec, loss, total_steps=total_steps)
+    supernet = open_steps(recipe, network, spec, loss, total_steps=total_steps, share=share)
     samples = TrainingSamples(
         sources, weights, codec=spec.codec, size_at=recipe.size_at if supernet is None else supernet.draws.size_at,
         samples_per_step=samples_per_step, total=total_steps * samples_per_step,
         seed=recipe.run.seed, targets=recipe.run.targets,
     )  # fmt: skip
     if evaluate is None:
-        evaluate = _make_evaluate(recipe, spec, loss, samples, device)
+        evaluate = _make_evaluate(recipe, spec, loss, samples, place, share)
     guard = GuardedSteps(state) if place.type == "cuda" else None
-    run = Run(recipe, folder, place, spec, loss, evaluate, samples, state, per_epoch, rank, world, guard, supernet)
+    run = Run(recipe, folder, place, spec, loss, evaluate, samples, state, per_epoch, share, guard, supernet)
     return run, notes
 
 
 def _make_evaluate(
-    recipe: Recipe, spec: PoseSpec, loss: Loss, samples: TrainingSamples, device: str
+    recipe: Recipe, spec: PoseSpec, loss: Loss, samples: TrainingSamples, device: torch.device, share: Share
 ) -> Evaluate | None:
     """Return what judges the weights on the recipe's validation pictures, None where it names none."""
     pictures = open_validation(recipe)
@@ -221,9 +259,20 @@ def _make_evaluate(
     limit = recipe.data.validation.limit
 
     def judge(of: PoseSpec) -> Validation:
-        return Validation(pictures, of, loss, device=device, limit=limit)
+        return Validation(pictures, of, loss, device=str(device), limit=limit, share=share)
 
     return judge(spec) if recipe.supernet is None else SupernetValidation(judge, spec, recipe, samples)
+
+
+def _notes_of_processes(recipe: Recipe, share: Share) -> list[str]:
+    if share.count == 1:
+        return []
+    batch, scaled = recipe.run.batch, recipe.optim.scale_lr
+    rate = recipe.optim.lr * (share.count if scaled else 1)
+    how = f"{share.count} times the recipe's" if scaled else "the recipe's, which optim.scale_lr = true would scale"
+    return [
+        f"{share.count} processes of {batch}: {batch * share.count} pictures a step; learning rate {rate:g}, {how}."
+    ]
 
 
 def update(run: Run, batch: Batch) -> dict[str, float] | None:
@@ -242,6 +291,7 @@ def update(run: Run, batch: Batch) -> dict[str, float] | None:
     else:
         for buffer, old in zip(buffers, before, strict=True):
             buffer.copy_(old)
+    run.state.scaler.update()
     optimizer.zero_grad(set_to_none=True)
     return values if finite else None
 
@@ -250,37 +300,55 @@ def _differentiate(run: Run, batch: Batch) -> dict[str, Tensor]:
     """Compute the step's gradient and set its learning rate; return the loss parts and "grad_norm"."""
     state, recipe = run.state, run.recipe
     set_learning_rate(state.optimizer, run.learning_rate(state.step))
-    images, targets = batch.normalised(run.spec.input), batch.drawn_targets()
-    if recipe.run.channels_last:
+    parts = _mean([_backward(run, one) for one in batch.parts(recipe.run.accumulate)])
+    parameters = [parameter for group in state.optimizer.param_groups for parameter in group["params"]]
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if recipe.run.accumulate > 1:
+        torch._foreach_div_(gradients, float(recipe.run.accumulate))
+    statistics = [buffer for buffer in state.network.buffers() if buffer.is_floating_point()]
+    run.share.average([*gradients, *statistics, *parts.values()])
+    state.scaler.unscale_(state.optimizer)
+    norm = nn.utils.clip_grad_norm_(parameters, recipe.optim.clip_norm or math.inf)
+    return {**parts, "grad_norm": norm}
+
+
+def _backward(run: Run, batch: Batch) -> dict[str, Tensor]:
+    """Add a batch's gradient to every parameter's; return the loss parts."""
+    state, images = run.state, batch.normalised(run.spec.input)
+    if run.recipe.run.channels_last:
         images = images.contiguous(memory_format=torch.channels_last)
-    precision = torch.autocast(run.device.type, torch.bfloat16, enabled=recipe.run.precision == "bf16")
+    precision = precision_of(run.recipe.run, run.device)
     if run.supernet is not None:
-        parts = run.supernet.differentiate(images, targets, step=state.step, precision=precision)
+        parts = run.supernet.differentiate(
+            images, batch.targets, step=state.step, precision=precision, scale=state.scaler.scale
+        )
     else:
         with precision:
-            parts = run.loss(state.network(images), targets)
+            parts = run.loss(state.network(images), batch.targets)
         if state.hints is not None:
             parts = state.hints.add(parts, batch)
         if state.distillation is not None:
             parts = state.distillation.add(parts, batch)
-        parts["total"].backward()
-    parameters = [parameter for group in state.optimizer.param_groups for parameter in group["params"]]
-    average_gradients(parameters)
-    norm = nn.utils.clip_grad_norm_(parameters, recipe.optim.clip_norm or math.inf)
-    return {**parts, "grad_norm": norm}
+        state.scaler.scale(parts["total"]).backward()
+    return {name: part.detach().float() for name, part in parts.items()}
+
+
+def _mean(rows: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.stack([row[name] for row in rows]).mean() for name in rows[0]}
 
 
 def _go_on(run: Run, log: RunLog, stop: StopOnSignal) -> TrainingResult:
     """Do the steps that are left, or those until a signal comes."""
     state, limits = run.state, run.recipe.run
     metrics: Mapping[str, float] = {}
-    saved_at, clock = time.monotonic(), _Clock(state.step)
+    saved_at, clock, stopped_by = time.monotonic(), Clock(state.step), 0
     for batch in clock.fed(run.batches()):
         _advance(run, batch)
         done = state.step == run.total_steps
+        stopped_by = run.share.largest(stop.number or 0)
         epoch, rest = divmod(state.step, run.steps_per_epoch)
         log_due = state.step % limits.log_steps == 0 or done
-        save_due = rest == 0 or stop.asked or time.monotonic() - saved_at > 60 * limits.checkpoint_minutes
+        save_due = rest == 0 or stopped_by or time.monotonic() - saved_at > 60 * limits.checkpoint_minutes
         if log_due or save_due:
             _settle(run)
         if log_due:
@@ -292,16 +360,23 @@ def _go_on(run: Run, log: RunLog, stop: StopOnSignal) -> TrainingResult:
                 _begin_stage(run, log)
             clock.restart()
         if save_due:
-            save_checkpoint(run.folder, state, run.recipe.to_toml())
+            _save(run)
             saved_at = time.monotonic()
-        if stop.asked and save_due and not done:
+        if stopped_by and not done:
             break
     last = _keep(run, "last", metrics)
     best = run.folder / "best.safetensors"
-    broken = tuple((one.name, tuple(one.unreadable)) for one in run.samples.sources if one.unreadable)
+    broken = _unreadable(run)
     done = state.step == run.total_steps
     kept_best = best if best.exists() else None
-    return TrainingResult(done, state.step, last, kept_best, metrics, broken, None if done else stop.number)
+    return TrainingResult(done, state.step, last, kept_best, metrics, broken, None if done else stopped_by)
+
+
+def _unreadable(run: Run) -> tuple[tuple[str, tuple[int | str, ...]], ...]:
+    """Return what any process could not read, to the first one."""
+    everybody = run.share.gathered([tuple(source.unreadable) for source in run.samples.sources])
+    ids = [tuple(dict.fromkeys(one for part in parts for one in part)) for parts in zip(*everybody, strict=True)]
+    return tuple((source.name, some) for source, some in zip(run.samples.sources, ids) if some)  # noqa: B905
 
 
 def _advance(run: Run, batch: Batch) -> None:
@@ -313,6 +388,7 @@ def _advance(run: Run, batch: Batch) -> None:
         return
     run.guard.remember()
     run.guard.apply(_differentiate(run, batch))
+    run.state.scaler.update()
     run.state.step += 1
 
 
@@ -343,14 +419,14 @@ def _diverged(run: Run) -> TrainingError:
     )
 
 
-def _log(run: Run, log: RunLog, clock: _Clock) -> None:
+def _log(run: Run, log: RunLog, clock: Clock) -> None:
     """Write the means since the last record."""
-    state, recipe = run.state, run.recipe
+    state = run.state
     means = state.take_means()
     rate = run.learning_rate(state.step - 1)
-    seen = state.step * recipe.run.batch * run.world
+    seen = state.step * run.samples_per_step
     steps_per_second, data_wait = clock.read(state.step)
-    speed = steps_per_second * recipe.run.batch * run.world
+    speed = steps_per_second * run.samples_per_step
     size = run.samples.size_at((state.step - 1) / run.total_steps)
     record = {"epoch": state.step / run.steps_per_epoch, "samples": seen, "lr": rate, "size": list(size), **means}
     log.record(
@@ -383,58 +459,32 @@ def _judge(run: Run, log: RunLog) -> Mapping[str, float]:
 def _begin_stage(run: Run, log: RunLog) -> None:
     """Go on from the best weights so far with a fresh optimizer, as LPN's iterative training does at each stage."""
     state, best = run.state, run.folder / "best.safetensors"
-    weights = checkpoints.load(best)[0] if best.exists() else state.average.state
-    state.network.load_state_dict(weights)
+    kept = checkpoints.load(best)[0] if run.share.is_first and best.exists() else None
+    kept = run.share.agreed(kept)
+    state.network.load_state_dict(state.average.state if kept is None else kept)
     state.optimizer.state.clear()
     state.average = AveragedWeights(state.network, run.recipe.optim.ema_decay)
     if run.guard is not None:
         run.guard = GuardedSteps(state)
     stage = state.step // run.stage_steps
     log.say(
-        f"Stage {stage + 1} of {run.recipe.run.stages} begins with the {'best' if best.exists() else 'last'} weights."
+        f"Stage {stage + 1} of {run.recipe.run.stages} begins with the {'last' if kept is None else 'best'} weights."
     )
 
 
+def _save(run: Run) -> None:
+    if run.share.is_first:
+        save_checkpoint(run.folder, run.state, run.recipe.to_toml(), processes=run.share.count)
+
+
 def _keep(run: Run, name: str, metrics: Mapping[str, float]) -> Path:
-    """Write the averaged weights with their spec."""
-    seen = run.state.step * run.recipe.run.batch * run.world
+    """Write the averaged weights with their spec; return their path."""
+    path = run.folder / f"{name}.safetensors"
+    if not run.share.is_first:
+        return path
+    seen = run.state.step * run.samples_per_step
     spec = run.spec.with_provenance(step=run.state.step, samples_seen=seen, metrics=dict(metrics))
-    return checkpoints.save(run.folder / f"{name}.safetensors", run.state.average.state, spec)
-
-
-class _Clock:
-    """How fast the steps since the last question were, and what share of the time was spent waiting for pictures."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-        self.restart()
-
-    def restart(self) -> None:
-        """Leave the time until now (an evaluation) out."""
-        self.time, self.waited = time.monotonic(), 0.0
-
-    def fed(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """Yield the batches, counting the time that each was waited for."""
-        asked = time.monotonic()
-        for batch in batches:
-            self.waited += time.monotonic() - asked
-            yield batch
-            asked = time.monotonic()
-
-    def read(self, step: int) -> tuple[float, float]:
-        """Return steps per second and the share of waiting, and begin anew."""
-        passed = max(time.monotonic() - self.time, 1e-9)
-        speed, share = (step - self.step) / passed, self.waited / passed
-        self.step = step
-        self.restart()
-        return speed, share
-
-
-def _choose_kernels(reduced: bool) -> None:
-    """Let a GPU look for its fastest convolutions; reduced: also with fewer bits in what stays float32."""
-    torch.backends.cudnn.benchmark = True
-    torch.backends.cudnn.allow_tf32 = reduced
-    torch.set_float32_matmul_precision("high" if reduced else "highest")
+    return checkpoints.save(path, run.state.average.state, spec)
 
 
 def _as_floats(values: Mapping[str, Tensor]) -> dict[str, float]:

@@ -109,6 +109,7 @@ class OptimSection(_Section):
     schedule: "steps" = times step_factor at each of step_epochs; "cosine" = down to final_share of lr at the end.
     clip_norm: of the whole gradient; 0 = none. ema_decay: of the averaged weights that are judged and kept; 0 = none.
     stage_lr: the lr of all stages but the first (run.stages); None = the same.
+    scale_lr: multiply the rate by the number of processes, as the pictures of a step are (Goyal et al. 2017).
     """
 
     name: Literal["adam", "adamw"]
@@ -123,6 +124,7 @@ class OptimSection(_Section):
     clip_norm: NonNegativeFloat
     ema_decay: float = Field(ge=0, lt=1)
     stage_lr: PositiveFloat | None = None
+    scale_lr: bool = False
 
 
 class HintMap(_Section):
@@ -223,6 +225,10 @@ class RunSection(_Section):
     workers: processes that prepare pictures; they change the speed, never the samples. threads: of torch; 0 = all.
     targets: who draws them: "worker" = those processes, bit-equal to the codec; "device" = where the network is,
         quicker.
+    batch: of each process. accumulate: parts of it that go through the network one after the other, to save memory.
+    precision: of the network; BN statistics, losses and weights are always fp32. "fp16" scales the loss, on GPUs only.
+    compile: the network by torch.compile. deterministic: two equal runs on one machine are equal bit by bit.
+    sync_batchnorm: BN sees the pictures of all processes as one batch.
     evaluate_epochs: between evaluations; 0 = only at the end. bad_steps: that many non-finite steps in a row end it.
     """
 
@@ -233,14 +239,26 @@ class RunSection(_Section):
     targets: Literal["worker", "device"] = "device"
     threads: NonNegativeInt
     seed: NonNegativeInt
-    precision: Literal["fp32", "bf16"]
+    precision: Literal["fp32", "bf16", "fp16"]
     channels_last: bool
     log_steps: PositiveInt
     evaluate_epochs: NonNegativeInt
     checkpoint_minutes: PositiveFloat
     bad_steps: PositiveInt
     stages: PositiveInt = 1
+    accumulate: PositiveInt = 1
+    compile: bool = False
+    deterministic: bool = False
+    sync_batchnorm: bool = False
     size_schedule: tuple[SizeFrom, ...] = ()
+
+    @pydantic.field_validator("accumulate")
+    @classmethod
+    def _whole_parts(cls, accumulate: int, info: pydantic.ValidationInfo) -> int:
+        batch = info.data.get("batch", accumulate)
+        if batch % accumulate:
+            raise ValueError(f"it must divide run.batch = {batch}, so that all parts are equal")
+        return accumulate
 
     @pydantic.field_validator("size_schedule")
     @classmethod
@@ -272,10 +290,12 @@ class Recipe(_Section):
             "distillation": self.distillation,
             "run.size_schedule": self.run.size_schedule,
             "model.arch": self.model.arch,
+            "run.compile": self.run.compile,
+            "run.sync_batchnorm": self.run.sync_batchnorm,
         }
         given = [key for key, value in elsewhere.items() if value]
         if self.supernet is not None and given:
-            raise ValueError(f"a recipe with [supernet] draws sizes and archs from its space: leave out {given[0]}")
+            raise ValueError(f"a recipe with [supernet] trains many networks of many sizes: leave out {given[0]}")
         return self
 
     def to_toml(self) -> str:

@@ -22,12 +22,14 @@ from litepose.models.litepose_super import KERNEL_MAPS, LitePoseSuper, sort_chan
 from litepose.skeleton import load_skeleton
 from litepose.spec import PoseSpec
 from litepose.supernet import SPACE_KEY
-from litepose.training.recipe import Recipe
+from litepose.training.recipe import Recipe, parse_recipe
 
-# What a resumed run may do differently: nothing of it changes what is learned (threads and targets: how numbers round;
+# What a resumed run may do differently: nothing of it changes what is learned (threads, targets, compile and
+# deterministic: how numbers round;
 # teachers are told by their checksums, wherever they lie).
 FREE_TO_CHANGE = {
     "run.workers", "run.targets", "run.threads", "run.log_steps", "run.checkpoint_minutes",
+    "run.compile", "run.deterministic",
     "data.root", "data.validation.source", "data.validation.images",
     "hints.teacher", "distillation.teacher",
 }  # fmt: skip
@@ -198,25 +200,27 @@ def _candidates(path: Path, model: str) -> list[dict[str, Tensor]]:
     return [importing.rename(state, keys, source=source) for state in states for source in importing.SOURCES]
 
 
-def open_device(name: str) -> torch.device:
-    """Return the device of this name. Raises SettingError where PyTorch cannot compute there."""
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise SettingError(f"--device {name}: PyTorch cannot compute there ({error}). Possible here: cpu.") from error
-    return device
-
-
 def check_same_recipe(recipe: Recipe, saved: str) -> None:
     """Raise SettingError where a resumed run would not be the run that was begun. saved: its recipe as TOML."""
-    before, now = _flat(tomllib.loads(saved)), _flat(tomllib.loads(recipe.to_toml()))
+    # A recipe that an earlier version wrote lacks the keys that came later: their defaults are what it did.
+    began = parse_recipe(tomllib.loads(saved), "of the checkpoint")
+    before, now = (_flat(tomllib.loads(one.to_toml())) for one in (began, recipe))
     changed = [key for key in sorted({*before, *now} - FREE_TO_CHANGE) if before.get(key, None) != now.get(key, None)]
     if changed:
         lines = "; ".join(f"{key}: {before.get(key, 'absent')} -> {now.get(key, 'absent')}" for key in changed)
         raise SettingError(
             f"--resume goes on with the same recipe, and this one differs: {lines}. Use the run's own recipe.toml, or "
             "begin a new run with --from last.safetensors."
+        )
+
+
+def check_same_processes(now: int, before: int) -> None:
+    """Raise SettingError where a resumed run has another number of processes: its steps would see other pictures."""
+    if now != before:
+        raise SettingError(
+            f"--resume: the run was begun with {before} processes, and there are {now} now, so a step would be another "
+            f"one. Start it with --nproc-per-node so that all are {before}, or begin a new run with --from "
+            "last.safetensors."
         )
 
 

@@ -30,6 +30,7 @@ class TrainingState:
     """What changes from step to step.
 
     hints: what is trained beside the network and not kept, where the recipe asks for it. distillation: its teacher.
+    scaler: of the losses, where they are computed in fp16.
     step: updates tried so far. bad_steps: the last ones in a row that were not finite. skipped: all of those.
     sums, counted: loss parts summed since the last line of the log. best: (AP, -loss) of the best evaluation so far.
     """
@@ -39,6 +40,7 @@ class TrainingState:
     average: AveragedWeights
     hints: Hints | None = None
     distillation: Distillation | None = None
+    scaler: torch.amp.GradScaler = field(default_factory=lambda: torch.amp.GradScaler(enabled=False))
     step: int = 0
     bad_steps: int = 0
     skipped: int = 0
@@ -68,6 +70,7 @@ class TrainingState:
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": self.average.to_checkpoint(),
+            "scaler": self.scaler.state_dict(),
             "numbers": numbers,
             "random": {"cpu": torch.get_rng_state(), "cuda": cuda},
         }
@@ -79,6 +82,7 @@ class TrainingState:
             group["fused"] = own["fused"]  # belongs to the device, which may be another one now
         self.optimizer.load_state_dict(saved["optimizer"])
         self.average.from_checkpoint(saved["average"])
+        self.scaler.load_state_dict(saved.get("scaler", {}))
         if self.hints is not None:
             self.hints.from_checkpoint(saved["hints"])
         if self.distillation is not None:
@@ -94,11 +98,14 @@ class TrainingState:
 _NUMBERS = ("step", "bad_steps", "skipped", "sums", "counted", "best")
 
 
-def save_checkpoint(folder: Path, state: TrainingState, recipe: str) -> None:
-    """Write the state with the recipe's text; at every moment one complete file lies in `folder`."""
+def save_checkpoint(folder: Path, state: TrainingState, recipe: str, *, processes: int = 1) -> None:
+    """Write the state with the recipe's text and the number of processes; always one complete file lies in `folder`.
+
+    Raises SettingError where it cannot be written; the one before it is then still there.
+    """
     temporary = folder / f"{NAME}.tmp"
     with temporary.open("wb") as file:
-        torch.save({**state.to_checkpoint(), "recipe": recipe}, file)
+        torch.save({**state.to_checkpoint(), "recipe": recipe, "processes": processes}, file)
         file.flush()
         os.fsync(file.fileno())
     if (folder / NAME).exists():

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from litepose.distributed import Share
 from litepose.losses import Loss
 from litepose.models.litepose_super import LitePoseSuper
 from litepose.search.space import SearchSpace
@@ -28,7 +29,6 @@ from litepose.spec import PoseSpec
 from litepose.supernet import Supernet, recalibrate
 from litepose.training.calibration import picture_batches
 from litepose.training.data import TrainingSamples
-from litepose.training.distributed import agreed
 from litepose.training.recipe import Recipe, SupernetSection
 
 SIZE_STREAM, ARCH_STREAM = 3, 4  # of the run's seed; samples take 0 to 2
@@ -62,38 +62,47 @@ class Draws:
 
 
 def open_steps(
-    recipe: Recipe, network: nn.Module, spec: PoseSpec, loss: Loss, *, total_steps: int
+    recipe: Recipe, network: nn.Module, spec: PoseSpec, loss: Loss, *, total_steps: int, share: Share
 ) -> SupernetSteps | None:
     """Return what the steps of the recipe's supernet do, None where it trains one network."""
     if recipe.supernet is None:
         return None
     assert isinstance(network, LitePoseSuper), type(network)
     draws = Draws(recipe.supernet.search_space(), recipe.supernet, recipe.run.seed, total_steps)
-    return SupernetSteps(network, spec, draws, loss)
+    return SupernetSteps(network, spec, draws, loss, share)
 
 
 class SupernetSteps:
     """Computes the gradients of a step. network: the supernet that is trained."""
 
-    def __init__(self, network: LitePoseSuper, spec: PoseSpec, draws: Draws, loss: Loss) -> None:
+    def __init__(
+        self, network: LitePoseSuper, spec: PoseSpec, draws: Draws, loss: Loss, share: Share | None = None
+    ) -> None:
         self.supernet = Supernet(network, spec)
-        self.draws, self.loss = draws, loss
+        self.draws, self.loss, self.share = draws, loss, share or Share()
 
     def differentiate(
-        self, images: Tensor, targets: Any, *, step: int, precision: contextlib.AbstractContextManager[Any]
+        self,
+        images: Tensor,
+        targets: Any,
+        *,
+        step: int,
+        precision: contextlib.AbstractContextManager[Any],
+        scale: Callable[[Tensor], Tensor],
     ) -> dict[str, Tensor]:
-        """Give every parameter the gradient of the mean loss of the step's sub-networks; return its parts.
+        """Add the gradient of the mean loss of the step's sub-networks to every parameter; return its parts.
 
+        scale: what enlarges a loss before its gradient is computed, as a GradScaler does.
         Of a sandwich also "total_largest" and "total_smallest". What no sub-network of the step uses (blocks that are
         too deep, maps of other kernels) gets a gradient of 0, so that all processes have the same parameters.
         """
-        archs = agreed(self.draws.archs(step))
+        archs = self.share.agreed(self.draws.archs(step))
         losses: list[dict[str, Tensor]] = []
         for i, arch in enumerate(archs):
             with precision:
                 outputs = self.supernet(images, arch)
                 parts = self.loss(outputs, targets)
-            (parts["total"] / len(archs)).backward()  # one after the other: no more memory than one network takes
+            scale(parts["total"] / len(archs)).backward()  # one after the other: no more memory than one network takes
             losses.append({name: part.detach() for name, part in parts.items()})
             if i == 0 and self.draws.section.distillation:
                 targets = self._taught(targets, outputs)

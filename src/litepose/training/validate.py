@@ -6,8 +6,10 @@ top-down models: with `--boxes gt`, the annotated boxes).
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,6 +19,7 @@ from torch import nn
 from litepose.crops import crop_person
 from litepose.datasets import Dataset, Remapped, remap
 from litepose.detectors import truth_boxes
+from litepose.distributed import Share
 from litepose.errors import PictureError, TrainingError
 from litepose.geometry import Warp
 from litepose.losses import Loss
@@ -50,8 +53,20 @@ class LiveRuntime:
         return compute(self.network, batch, self.device)
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """What was seen of a batch of pictures. found: the people by id of the picture; losses: of each picture or crop."""
+
+    truths: list[PictureTruth]
+    found: dict[Any, Poses]
+    losses: list[float]
+
+
 class Validation:
-    """Judges networks on one data set. limit: only its first so many pictures; 0 = all."""
+    """Judges networks on one data set. limit: only its first so many pictures; 0 = all.
+
+    share: of several processes, which look at batches in turn; all get the same numbers, those of one process.
+    """
 
     def __init__(
         self,
@@ -61,7 +76,9 @@ class Validation:
         *,
         device: str = "cpu",
         limit: int = 0,
+        share: Share | None = None,
     ) -> None:
+        self.share = share or Share()
         self.dataset, self.spec, self.loss = dataset, spec, loss
         self.device = torch.device(device)
         self.count = min(limit or len(dataset), len(dataset))
@@ -75,18 +92,30 @@ class Validation:
         """
         network.eval()
         predictor = Predictor(LiveRuntime(network, self.spec, self.device))
-        truths: list[PictureTruth] = []
-        found: dict[Any, Poses] = {}  # by picture id
-        losses: list[float] = []  # of each picture or crop
-        for samples in self._batches():
-            truths += [truth_of(remap(sample, self.judged)) for sample in samples]
-            boxes = [truth_boxes(sample)[0] for sample in samples] if self.top_down else None
-            poses = predictor.batch([sample.image for sample in samples], boxes)
-            found |= {sample.id: people for sample, people in zip(samples, poses, strict=True)}
-            losses += self._losses(network, samples)
-        if not truths:
+        seen = [self._look(network, predictor, samples) for samples in self._batches()]
+        everybody = self.share.gathered(seen)
+        in_order = [one for row in itertools.zip_longest(*everybody) for one in row if one is not None]
+        metrics = self.share.agreed(self._judged(in_order) if self.share.is_first else {})
+        if not metrics:
             raise TrainingError(f"No picture of {self.dataset.name} can be read. Check the folder of its pictures.")
-        found = {key: people.mapped_to(self.judged) for key, people in found.items()}
+        return metrics
+
+    def _look(self, network: nn.Module, predictor: Predictor, samples: list[Sample]) -> _Seen:
+        boxes = [truth_boxes(sample)[0] for sample in samples] if self.top_down else None
+        poses = predictor.batch([sample.image for sample in samples], boxes) if samples else []
+        return _Seen(
+            truths=[truth_of(remap(sample, self.judged)) for sample in samples],
+            found={sample.id: people.mapped_to(self.judged) for sample, people in zip(samples, poses, strict=True)},
+            losses=self._losses(network, samples),
+        )
+
+    def _judged(self, seen: list[_Seen]) -> dict[str, float]:
+        """Return the metrics of all batches together, nothing where they are empty."""
+        truths = [truth for one in seen for truth in one.truths]
+        if not truths:
+            return {}
+        found = {key: people for one in seen for key, people in one.found.items()}
+        losses = [loss for one in seen for loss in one.losses]
         stats = coco.evaluate_poses(Truth(self.judged, tuple(truths)), found, self.judged)
         mean = float(np.mean(losses)) if losses else 0.0  # no person to be looked at: nothing to be wrong about
         return {"loss": mean, "AP": stats.AP, "AP50": stats.AP50, "AR": stats.AR}
@@ -100,14 +129,11 @@ class Validation:
             return []
 
     def _batches(self) -> Iterator[list[Sample]]:
-        samples: list[Sample] = []
-        for i in range(self.count):
-            samples += self.readable(i)
-            if len(samples) == BATCH:
-                yield samples
-                samples = []
-        if samples:
-            yield samples
+        """Yield the samples of this process's batches, the same ones that one process would make."""
+        starts = range(0, self.count, BATCH)
+        for i in self.share.part(len(starts)):
+            numbers = range(starts[i], min(starts[i] + BATCH, self.count))
+            yield [sample for number in numbers for sample in self.readable(number)]
 
     def _losses(self, network: nn.Module, samples: list[Sample]) -> list[float]:
         """Return the mean loss of each chunk of views, once for each view of it."""
