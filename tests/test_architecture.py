@@ -115,7 +115,10 @@ TORCH = [
     "export_norms",
     "unfolding",
     "counting",
+    "search.parts",
+    "search.cost",
     "search.evaluate",
+    "search.profile",
     "training*",
 ]
 NUMPY_AGAIN = ["training.recipe", "training"]

@@ -202,8 +202,8 @@ ANNOTATIONS: dict[str, tuple[Make, str, str, list[str]]] = {
     "no annotations field": (
         truth("b.json", lambda d: d.pop("annotations")),
         f"{EVAL} b.json",
-        "AnnotationError",
-        ["'annotations' is missing"],
+        "SettingError",
+        ["no annotations to score against", "--save-results"],
     ),
     "no images": (truth("c.json", lambda d: d["images"].clear()), f"{EVAL} c.json", "AnnotationError", ["empty"]),
     "no file name": (

@@ -70,19 +70,24 @@ def count(network: nn.Module, size: tuple[int, int], *, rule: str = "litepose") 
 
     rule: of macs_reference, a name in `RULES`. Raises SettingError.
     """
+    return count_module(network, (3, size[1], size[0]), rule=rule)
+
+
+def count_module(module: nn.Module, shape: tuple[int, int, int], *, rule: str = "litepose") -> Counts:
+    """Count one forward pass of any module over an input of `shape` (C, H, W). Raises SettingError."""
     if rule not in RULES:
         raise SettingError(f"No rule of counting {rule!r}. {nearest_name(rule, RULES)}")
-    network = copy.deepcopy(network).to("meta").eval()
+    module = copy.deepcopy(module).to("meta").eval()
     layers: list[LayerCount] = []
-    for name, module in network.named_modules():
-        if not list(module.children()):
-            module.register_forward_hook(_recorder(name, layers, RULES[rule]))
+    for name, part in module.named_modules():
+        if not list(part.children()):
+            part.register_forward_hook(_recorder(name, layers, RULES[rule]))
     with torch.no_grad():
-        network(torch.empty(1, 3, size[1], size[0], device="meta"))
+        module(torch.empty(1, *shape, device="meta"))
     if RULES[rule].last_call_only:
         layers = _last_calls(layers)
     return Counts(
-        params=sum(parameter.numel() for parameter in network.parameters()),
+        params=sum(parameter.numel() for parameter in module.parameters()),
         macs=sum(layer.macs for layer in layers),
         macs_reference=sum(layer.macs_reference for layer in layers),
         layers=tuple(layers),

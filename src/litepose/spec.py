@@ -31,8 +31,8 @@ class InputSpec:
 
     size: (w, h) the network was trained for.
     resize: "short_side" (short side to min(size), the other to a multiple of 64: HigherHRNet's rule), "height"
-        (`Warp.openpose`, the rest in the mean grey), "letterbox", "stretch", or one crop for each person: "box" (HRNet's,
-        `Warp.hrnet`) or "box_udp" (`Warp.udp`).
+        (`Warp.openpose`, the rest in the mean grey), "letterbox", "stretch", or one crop for each person: "box"
+        (HRNet's, `Warp.hrnet`) or "box_udp" (`Warp.udp`).
     colour: "RGB" or "BGR", the channel order that the network expects.
     mean, std: of pixels / 255, in that channel order.
     stride: both sides of any input must be multiples of it.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from itertools import product
 from math import prod
 from typing import Any
@@ -52,7 +53,7 @@ class SearchSpace:
     def __post_init__(self) -> None:
         _check_space(self)
 
-    @property
+    @cached_property
     def genes(self) -> tuple[Gene, ...]:
         """The decisions in the order of `genes_of`."""
         stages = []
