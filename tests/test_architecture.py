@@ -69,7 +69,7 @@ TABLE = {
     "torch_files": ["unpickling"],
     "importing": ["unpickling", "torch_files"],
     "recognition": ["models*", "importing"],
-    "inspection": ["models*", "spec", "skeleton", "importing", "recognition"],
+    "inspection": ["models*", "spec", "skeleton", "importing", "recognition", "unpickling"],
     "counting": ["models*", "spec", "geometry"],
     "export_rewrites": ["models*", "export_litehrnet"],
     "export_litehrnet": ["models*"],

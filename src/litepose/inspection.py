@@ -22,6 +22,7 @@ from litepose.importing import Opened, State
 from litepose.recognition import COUNTER, OURS, Match, find_matches
 from litepose.skeleton import SKELETONS
 from litepose.spec import SPEC_KEY, PoseSpec
+from litepose.unpickling import readable
 
 STATISTICS = ("running_mean", "running_var", COUNTER)  # what training does not change by its gradients
 FIRST_NAMES = 12
@@ -89,7 +90,7 @@ def inspect(path: str | Path) -> Inspection:
         "foreign": opened.foreign,
     }
     if SPEC_KEY in (opened.metadata or {}):
-        spec = PoseSpec.from_json((opened.metadata or {})[SPEC_KEY], source=str(path))
+        spec = _spec(path, (opened.metadata or {})[SPEC_KEY])
         return Inspection(**facts, **_of_spec(spec), kind="litepose checkpoint", command=_line("info", path))
     if set(opened.keys) >= importing.TRAINING_KEYS:
         advice = "`litepose train --resume` goes on from it; its weights lie beside it as last.safetensors."
@@ -184,6 +185,13 @@ def _line(verb: str, path: Path, *rest: str) -> str:
     return shlex.join(["litepose", verb, str(path), *rest])
 
 
+def _spec(path: Path, text: str) -> PoseSpec:
+    try:
+        return PoseSpec.from_json(text, source=path.name)
+    except SpecError as error:
+        raise SpecError(f"{path}: {readable(str(error))}") from error
+
+
 def _of_spec(spec: PoseSpec) -> dict[str, Any]:
     """Return what a pose spec says of its file."""
     return {
@@ -227,10 +235,7 @@ def _inspect_onnx(path: Path) -> Inspection:
     if text is None:
         advice = "It names no keypoints and no decoding; `--boxes` takes ONNX detectors, predictions need a pose spec."
         return Inspection(**facts, kind="ONNX model of another project", advice=advice)
-    try:
-        spec = PoseSpec.from_json(text, source=str(path))
-    except SpecError as error:
-        raise CheckpointError(str(error)) from error
+    spec = _spec(path, text)
     return Inspection(**facts, **_of_spec(spec), kind="litepose model (ONNX)", command=_line("info", path))
 
 

@@ -95,8 +95,17 @@ class TorchFile:
 def open_torch_file(path: Path, *, check: Callable[[str], None]) -> TorchFile:
     """Describe a file of either format. check: called with each name in it, to raise where it must not go on.
 
-    Raises MalformedPickle, CheckpointError where the file is of a kind that stays closed.
+    Raises MalformedPickle, OSError, CheckpointError where the file is of a kind that stays closed.
     """
+    try:
+        return _open(path, check)
+    except (MalformedPickle, CheckpointError, OSError):
+        raise
+    except Exception as error:  # untrusted bytes break the parsing in any way
+        raise MalformedPickle(readable(f"{type(error).__name__}: {error}")) from error
+
+
+def _open(path: Path, check: Callable[[str], None]) -> TorchFile:
     with path.open("rb") as file:
         start = file.read(512)
         if start[257:262] == b"ustar":
@@ -115,7 +124,7 @@ def open_torch_file(path: Path, *, check: Callable[[str], None]) -> TorchFile:
 
 def _open_zip(path: Path, check: Callable[[str], None]) -> TorchFile:
     _check_directory(path)
-    with _zip(path) as archive:
+    with zipfile.ZipFile(path) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
         pickles = [name for name in entries if name == "data.pkl" or name.endswith("/data.pkl")]
         if any(name.endswith("constants.pkl") for name in entries):
@@ -134,13 +143,6 @@ def _open_zip(path: Path, check: Callable[[str], None]) -> TorchFile:
         with archive.open(pickles[0]) as file:
             content = reader.read(file)  # type: ignore[arg-type]
     return TorchFile("zip", content, tuple(reader.names), lambda storage: _zip_record(path, folder, storage))
-
-
-def _zip(path: Path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(path)
-    except Exception as error:  # untrusted bytes break the parsing in any way
-        raise MalformedPickle(readable(f"as a zip archive: {error}")) from error
 
 
 def _check_directory(path: Path) -> None:
@@ -176,11 +178,11 @@ def _check_record(entries: dict[str, zipfile.ZipInfo], folder: str, storage: Sto
 
 
 def _zip_record(path: Path, folder: str, storage: Storage) -> bytes:
-    with _zip(path) as archive:
-        try:
+    try:
+        with zipfile.ZipFile(path) as archive:
             return archive.read(f"{folder}data/{storage.key}")
-        except Exception as error:  # a checksum that fails, a header that contradicts the table
-            raise MalformedPickle(readable(str(error))) from error
+    except Exception as error:  # a checksum that fails, a header that contradicts the table
+        raise MalformedPickle(readable(str(error))) from error
 
 
 # --- the format before torch 1.6 ---
