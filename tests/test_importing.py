@@ -9,6 +9,7 @@ import decimal
 import pathlib
 import pickle
 import struct
+import warnings
 import zipfile
 from typing import Any
 
@@ -23,8 +24,8 @@ from litepose import checkpoints, importing, models  # noqa: E402
 from litepose.cli import main  # noqa: E402
 from litepose.errors import CheckpointError, SettingError  # noqa: E402
 from litepose.skeleton import COCO17, CROWDPOSE14  # noqa: E402
-from pickle_writing import legacy, number, storage, text, tuple_of, zipped
-from pickle_writing import state as pickled_state
+from pickle_writing import legacy, number, storage, text, tuple_of, zipped  # noqa: E402
+from pickle_writing import state as pickled_state  # noqa: E402
 from pickle_writing import tensor as pickled_tensor  # noqa: E402
 
 
@@ -216,7 +217,9 @@ def test_old_kinds_of_files_are_told_apart_in_the_message(tmp_path):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(CheckpointError, match=words):
             importing.read_states(tmp_path / name)
-    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), str(tmp_path / "script.pt"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), str(tmp_path / "script.pt"))
     with pytest.raises(CheckpointError, match="TorchScript"):
         importing.read_states(tmp_path / "script.pt")
 

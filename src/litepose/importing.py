@@ -203,7 +203,7 @@ def _mappings(at: str, content: Any, *, depth: int = 2) -> Iterator[tuple[str, M
 
 def _load(path: Path, file: TorchFile, tensors: Mapping[str, StoredTensor]) -> dict[str, Tensor]:
     try:
-        return {name: file.load(stored) for name, stored in tensors.items()}
+        return file.load(tensors)
     except (MalformedPickle, OSError, RuntimeError) as error:
         raise _unreadable(path, error) from error
 

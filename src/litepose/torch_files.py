@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 import struct
 import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -75,21 +75,26 @@ class TorchFile:
     layout: str
     content: Any
     names: tuple[str, ...]
-    read: Callable[[Storage], bytes]
-    _rows: dict[str, Tensor] = field(default_factory=dict)
+    read: Callable[[Iterable[Storage]], Iterator[bytes]]
 
-    def load(self, stored: StoredTensor) -> Tensor:
-        """Return the tensor, a view of its storage's numbers. Raises MalformedPickle, OSError."""
-        storage = stored.storage
-        row = self._rows.get(storage.key)
-        if row is None:
-            data = bytearray(self.read(storage))
+    def load(self, tensors: Mapping[str, StoredTensor]) -> dict[str, Tensor]:
+        """Return the tensors, views of their storages' numbers; shared ones are read once.
+
+        Raises MalformedPickle, OSError.
+        """
+        storages = {stored.storage.key: stored.storage for stored in tensors.values()}
+        rows = {}
+        for storage, data in zip(storages.values(), self.read(storages.values()), strict=True):
             if len(data) < _num_bytes(storage):
                 raise MalformedPickle(f"storage {readable(storage.key)!r} is shorter than its tensors")
-            row = torch.frombuffer(data, dtype=torch.uint8) if data else torch.empty(0, dtype=torch.uint8)
-            self._rows[storage.key] = row
-        count = len(row) // stored.dtype.itemsize * stored.dtype.itemsize
-        return row[:count].view(stored.dtype).as_strided(stored.shape, stored.stride, storage.start + stored.offset)
+            rows[storage.key] = torch.frombuffer(bytearray(data), dtype=torch.uint8) if data else torch.empty(0).byte()
+        return {name: _view(rows[stored.storage.key], stored) for name, stored in tensors.items()}
+
+
+def _view(row: Tensor, stored: StoredTensor) -> Tensor:
+    count = len(row) // stored.dtype.itemsize * stored.dtype.itemsize
+    offset = stored.storage.start + stored.offset
+    return row[:count].view(stored.dtype).as_strided(stored.shape, stored.stride, offset)
 
 
 def open_torch_file(path: Path, *, check: Callable[[str], None]) -> TorchFile:
@@ -142,7 +147,7 @@ def _open_zip(path: Path, check: Callable[[str], None]) -> TorchFile:
         reader = _PickleReader(check, lambda storage: _check_record(entries, folder, storage))
         with archive.open(pickles[0]) as file:
             content = reader.read(file)  # type: ignore[arg-type]
-    return TorchFile("zip", content, tuple(reader.names), lambda storage: _zip_record(path, folder, storage))
+    return TorchFile("zip", content, tuple(reader.names), lambda storages: _zip_records(path, folder, storages))
 
 
 def _check_directory(path: Path) -> None:
@@ -177,10 +182,11 @@ def _check_record(entries: dict[str, zipfile.ZipInfo], folder: str, storage: Sto
         raise MalformedPickle(f"storage {readable(storage.key)!r} claims {_num_bytes(storage):,} bytes and is {found}")
 
 
-def _zip_record(path: Path, folder: str, storage: Storage) -> bytes:
+def _zip_records(path: Path, folder: str, storages: Iterable[Storage]) -> Iterator[bytes]:
     try:
         with zipfile.ZipFile(path) as archive:
-            return archive.read(f"{folder}data/{storage.key}")
+            for storage in storages:
+                yield archive.read(f"{folder}data/{storage.key}")
     except Exception as error:  # a checksum that fails, a header that contradicts the table
         raise MalformedPickle(readable(str(error))) from error
 
@@ -201,10 +207,11 @@ def _open_legacy(path: Path, file: BinaryIO, check: Callable[[str], None]) -> To
         raise MalformedPickle("the list of its storages is none")
     starts = _positions(file, path.stat().st_size, keys, reader.storages)
 
-    def read(storage: Storage) -> bytes:
+    def read(storages: Iterable[Storage]) -> Iterator[bytes]:
         with path.open("rb") as again:
-            again.seek(starts[storage.key])
-            return again.read(_num_bytes(storage))
+            for storage in storages:
+                again.seek(starts[storage.key])
+                yield again.read(_num_bytes(storage))
 
     return TorchFile("legacy", content, tuple(reader.names), read)
 
