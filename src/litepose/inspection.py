@@ -157,14 +157,21 @@ def _to_convert(path: Path, opened: Opened, match: Match | None) -> dict[str, An
 
 
 def _partly(kind: str, match: Match) -> str:
+    if _is_own_arch(match):
+        return kind.replace(f" of {match.model}", f" of another architecture than {match.model}, of its family")
     return kind.replace(" of ", ", in part of ") if match.score < 0.5 else kind.replace(" of ", ", most of ")
 
 
+def _is_own_arch(match: Match) -> bool:
+    """Return whether most names fit and their shapes do not."""
+    return match.named > 0.5 > match.score
+
+
 def _what_differs(path: Path, match: Match) -> str:
-    if match.misshapen and not match.missing and not match.unexpected:
+    if _is_own_arch(match):
         return (
-            f"All names are {match.model}'s, but shapes are others: it is a network of that family with an "
-            "architecture of its own. Give its JSON file: `litepose convert ... --arch FILE.json`."
+            f"The names are {match.model}'s, the shapes are not: a network of that family with an architecture of its "
+            "own. Where it has an architecture file, give it: `litepose convert ... --arch FILE.json`."
         )
     return (
         f"Not all of {match.model}: `litepose convert` takes whole networks only. A training can begin with what "

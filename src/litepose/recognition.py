@@ -33,12 +33,14 @@ class Match:
     """How a network fits weights.
 
     source: whose names they have. score: the tensors that fit, of all that either side has; batch counters aside.
+    named: those whose names fit, whatever their shapes.
     keypoints: 0 where no shape tells. Names are the file's, but for those missing in it, which are ours.
     """
 
     model: str
     source: str
     score: float
+    named: float
     fitting: int
     keypoints: int
     wrapper: str
@@ -61,11 +63,12 @@ class _Comparison:
         """Compare with the network for that many keypoints; 0: not known, the usual number."""
         own, theirs = _shapes(self.model, num_keypoints or USUAL_KEYPOINTS), self.theirs
         both = {name: (self.shapes[theirs[name]], own[name]) for name in own if name in theirs}
-        fitting = sum(found == wanted for found, wanted in both.values())
+        fitting, total = sum(found == wanted for found, wanted in both.values()), len(own.keys() | theirs.keys())
         return Match(
             model=self.model,
             source=self.source,
-            score=fitting / max(1, len(own.keys() | theirs.keys())),
+            score=fitting / max(1, total),
+            named=len(both) / max(1, total),
             fitting=fitting,
             keypoints=num_keypoints,
             wrapper=self.wrapper,
@@ -91,7 +94,7 @@ class _Comparison:
 
 def find_matches(states: Iterable[State]) -> list[Match]:
     """Return how well the best networks fit the best of these weights, best first; one match for each network."""
-    best: dict[str, tuple[float, _Comparison]] = {}
+    best: dict[str, tuple[tuple[float, float], _Comparison]] = {}
     seen: set[tuple[tuple[str, tuple[int, ...]], ...]] = set()
     for state in states:
         shapes = {name: tuple(tensor.shape) for name, tensor in state.tensors.items() if not name.endswith(COUNTER)}
@@ -100,12 +103,13 @@ def find_matches(states: Iterable[State]) -> list[Match]:
             continue
         seen.add(described)
         for comparison in _comparisons(shapes, state.wrapper):
-            score = comparison.match(0).score
-            if score > best.get(comparison.model, (LEAST_SCORE, None))[0]:
-                best[comparison.model] = score, comparison
-    first = sorted(best.values(), key=lambda one: -one[0])[:MAX_MATCHES]
+            match = comparison.match(0)
+            rank = match.score, match.named
+            if max(rank) > LEAST_SCORE and rank > best.get(comparison.model, ((0.0, 0.0), None))[0]:
+                best[comparison.model] = rank, comparison
+    first = sorted(best.values(), key=lambda one: one[0], reverse=True)[:MAX_MATCHES]
     found = [comparison.match(comparison.keypoints()) for _, comparison in first]
-    return sorted(found, key=lambda match: -match.score)
+    return sorted(found, key=lambda match: (match.score, match.named), reverse=True)
 
 
 def _comparisons(shapes: Shapes, wrapper: str) -> Iterator[_Comparison]:

@@ -102,7 +102,10 @@ def _lines(found: Inspection) -> list[str]:
 
 
 def _match_rows(match: Match, skeletons: tuple[str, ...]) -> list[tuple[str, str]]:
-    rows = [("network", f"{match.model}, names of source {match.source}: {match.score:.1%} of all tensors fit")]
+    by_name = "" if match.score == match.named else f", {match.named:.1%} by name"
+    rows = [
+        ("network", f"{match.model}, names of source {match.source}: {match.score:.1%} of all tensors fit{by_name}")
+    ]
     if match.keypoints:
         rows.append(("keypoints", f"{match.keypoints}: {', '.join(skeletons) or 'a skeleton of your own (JSON)'}"))
     for what in ("missing", "unexpected", "misshapen"):
