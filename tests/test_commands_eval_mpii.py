@@ -130,3 +130,8 @@ def test_a_mat_file_of_other_people_is_refused(folder, tmp_path, capsys):
         cli.main(["eval", "--results", str(tmp_path / "pred.mat"), "--data", str(folder / "hrnet" / under / name)])
     assert stop.value.code == 2
     assert "(4, 16, 2)" in capsys.readouterr().err
+
+
+def test_a_page_says_why_pckh_is_what_it_is(folder, tmp_path):
+    assert evaluate(folder, "hrnet", "--report", str(tmp_path / "why")) == 0
+    assert "PCKh" in (tmp_path / "why" / "index.html").read_text()

@@ -208,3 +208,28 @@ def test_truth_without_areas_is_scored_on_areas_of_boxes_and_it_is_said(folder, 
     assert of_model(folder, "no_areas.json", "--json", tmp_path / "report.json") == 0
     assert "6 of 6 people have no area" in capsys.readouterr().err
     assert read(tmp_path / "report.json")["stats"]["AR50"] == 1
+
+
+def test_a_page_says_why_the_model_fails(folder, tmp_path, capsys):
+    assert of_model(folder, "truth.json", "--report", tmp_path / "why") == 0
+    page = (tmp_path / "why" / "index.html").read_text()
+    assert "dots.onnx" in page
+    assert "Why it fails" in capsys.readouterr().out
+    for protocol in ("coco", "pck"):
+        scored = ("--results", tmp_path / f"{protocol}.json", "--data", folder / "data" / "truth.json")
+        (tmp_path / f"{protocol}.json").write_text("[]")
+        assert run(*scored, "--protocol", protocol, "--report", tmp_path / protocol) == 0
+        assert (tmp_path / protocol / "index.html").is_file()
+
+
+def test_a_page_about_pictures_without_truth_is_refused(folder, tmp_path, capsys):
+    options = (
+        "--images",
+        folder / "data" / "images",
+        "--save-results",
+        tmp_path / "r.json",
+        "--report",
+        tmp_path / "w",
+    )
+    assert of_model(folder, "pictures.json", *options) == 2
+    assert "without annotations" in capsys.readouterr().err

@@ -133,7 +133,7 @@ def test_a_browser_shows_the_page_and_asks_for_nothing(template, tmp_path, width
 
 
 @pytest.mark.slow
-def test_the_browser_helper_sees_errors_and_outside_requests(tmp_path):
+def test_a_visit_sees_errors_and_outside_requests(tmp_path):
     (tmp_path / "bad.html").write_text('<img src="http://127.0.0.1:9/x.png"><script>undefined_name()</script>')
     seen = browser.visit(tmp_path / "bad.html")
     assert seen.requests == ("http://127.0.0.1:9/x.png",)

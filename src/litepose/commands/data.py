@@ -1,4 +1,4 @@
-"""Prepare annotated pictures: pack them for training, verify a file, split it."""
+"""Prepare annotated pictures: pack them for training, verify a file, check its labels, split it."""
 
 from __future__ import annotations
 
@@ -97,6 +97,54 @@ def verify(
     if json is not None:
         write_report(json, report.to_json())
     raise typer.Exit(2 if report.broken else 0)
+
+
+@app.command()
+def check(
+    annotations: Annotated[Path, typer.Argument(help="A COCO or CrowdPose keypoint file, or an MPII list.")],
+    images: ImagesOption = None,
+    skeleton: SkeletonOption = None,
+    json: JsonOption = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder for index.html, a page of the suspicious people.")
+    ] = None,
+) -> None:
+    """Look for labels that are probably wrong: boxes, limbs, left and right, people annotated twice."""
+    from rich.console import Console
+    from rich.progress import Progress
+    from rich.table import Table
+
+    from litepose.datasets.check import check as look
+    from litepose.datasets.check_page import shown, write_check_page
+    from litepose.files import check_writable, write_report
+    from litepose.page import check_page_packages
+    from litepose.skeleton import load_skeleton
+
+    page = output / "index.html" if output is not None else None
+    for path in filter(None, (page, json)):
+        check_writable(path)
+    if page is not None:
+        check_page_packages(charts=False)
+    report = look(annotations, images=images, skeleton=load_skeleton(skeleton) if skeleton is not None else None)
+    table = Table(title=str(annotations), title_justify="left")
+    for heading in ("how many", "share", "what", "the worst"):
+        table.add_column(heading)
+    for name, count in report.counts.items():
+        table.add_row(str(count), "", name, "")
+    for kind in report.kinds:
+        number = "" if kind.worst.annotation is None else f", annotation {kind.worst.annotation}"
+        worst = f"picture {kind.worst.picture}{number}: {kind.worst.text}"
+        table.add_row(str(kind.count), f"{100 * kind.share:.2f} %", kind.kind, worst)
+    Console().print(table)
+    for line in report.left_out:
+        print(f"not looked at: {line}")
+    if json is not None:
+        write_report(json, report.to_json())
+    if page is not None:
+        with Progress(transient=True) as progress:
+            task = progress.add_task("drawing", total=sum(len(shown(report, kind)) for kind in report.kinds))
+            write_check_page(report, page, images=images, on_card=lambda: progress.advance(task))
+        print(f"page: {page}")
 
 
 @app.command()

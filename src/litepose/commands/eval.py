@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,6 +43,10 @@ EvalBoxesOption = Annotated[
         "bottom-up MODEL, a DETECTOR.onnx or picture (all of it). Default: gt; without annotations litepose_xs.",
     ),
 ]
+ReportOption = Annotated[
+    Path | None, typer.Option("--report", help="Write a page that says why the model fails, into this folder.")
+]
+LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N pictures.")]
 HEADING_WIDTH = 10  # of a column: the longest names take several lines
 MOST_COLUMNS = 12  # of a table
 MAX_LISTED = 20  # unreadable pictures named in the message; the JSON report has all
@@ -71,6 +76,7 @@ def run(
         Path | None,
         typer.Option("--save-results", help="Write the people found: COCO results JSON; of an MPII list a .mat file."),
     ] = None,
+    report: ReportOption = None,
     flip: FlipOption = False,
     decode: DecodeOption = None,
     scales: ScalesOption = "1",
@@ -79,35 +85,60 @@ def run(
     threads: ThreadsOption = None,
     device: DeviceOption = "cpu",
     boxes: EvalBoxesOption = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N pictures.")] = None,
+    limit: LimitOption = None,
 ) -> None:
     """Score a model on annotated pictures: COCO or CrowdPose AP and AR, PCK@0.2, or PCKh on an MPII list.
 
     A run that was stopped goes on where it was when it is started again with the same options. Under torchrun the
     pictures are shared over the processes.
     """
-    from litepose.distributed import open_share
-    from litepose.evaluation import evaluate_results, read_data
-    from litepose.files import check_writable
-
-    for path in (json, save_results):
-        if path is not None:
-            check_writable(path)
+    outputs = _Outputs(json, save_results, report, images)
+    outputs.check()
     if (model is None) == (results is None):
         raise SettingError("Give either a model (-m MODEL) or a results file (--results FILE) to be scored.")
     if results is not None:
-        _finish(evaluate_results(results, read_data(data), protocol=protocol), json, save_results)
+        from litepose.evaluation import evaluate_results, read_data
+
+        _finish(evaluate_results(results, read_data(data), protocol=protocol), outputs)
         return
+    from litepose.distributed import open_share
+
     share = open_share()
     try:
         finder = _open_model(model or "", share, device=device, threads=threads, runtime=runtime, decode=decode,
                              flip=flip, size=size, scales=scales)  # fmt: skip
-        evaluation = _evaluated(finder, data, share, model=model or "", images=images, protocol=protocol, boxes=boxes,
-                                limit=limit, beside=json or save_results, device=device)  # fmt: skip
+        evaluation = _evaluated(finder, data, share, outputs, model=model or "", protocol=protocol, boxes=boxes,
+                                limit=limit, device=device)  # fmt: skip
         if evaluation is not None:
-            _finish(evaluation, json, save_results)
+            _finish(evaluation, outputs)
     finally:
         share.close()
+
+
+@dataclass(frozen=True)
+class _Outputs:
+    """What shall be written, and the folder of the pictures."""
+
+    json: Path | None
+    results: Path | None
+    report: Path | None
+    images: Path | None
+
+    @property
+    def first(self) -> Path | None:
+        """The output beside which a run keeps what it has found."""
+        return self.json or self.results or self.report
+
+    def check(self) -> None:
+        """Raise SettingError or MissingPackageError where something could not be written."""
+        from litepose.evaluation.failure import check_possible
+        from litepose.files import check_writable
+
+        for path in (self.json, self.results):
+            if path is not None:
+                check_writable(path)
+        if self.report is not None:
+            check_possible(self.report)
 
 
 def _open_model(
@@ -134,45 +165,50 @@ def _evaluated(
     finder: Predictor,
     data: str,
     share: Share,
+    outputs: _Outputs,
     *,
     model: str,
-    images: Path | None,
     protocol: str | None,
     boxes: str | None,
     limit: int | None,
-    beside: Path | None,
     device: str,
 ) -> Evaluation | None:
     from litepose.evaluation import evaluate_model, open_data
 
-    opened = open_data(data, images=images, skeleton=finder.spec.skeleton)
-    if not opened.is_annotated and beside is None:
+    opened = open_data(data, images=outputs.images, skeleton=finder.spec.skeleton)
+    if not opened.is_annotated and outputs.results is None:
         raise SettingError(
             f"{data} has no annotations to score against. Name a file for the people: --save-results FILE.json, or "
             "give the annotation file."
         )
+    if not opened.is_annotated and outputs.report is not None:
+        raise SettingError(f"--report was asked for on {data}, pictures without annotations. Leave it out.")
     with _Bar(shown=share.is_first) as bar:
         return evaluate_model(
-            finder, opened, model=model, protocol=protocol, boxes=boxes, limit=limit, progress=bar, beside=beside,
+            finder, opened, model=model, protocol=protocol, boxes=boxes, limit=limit, progress=bar,
+            beside=outputs.first,
             share=share, device=share.device(device), threads=finder.runtime.threads,
         )  # fmt: skip
 
 
-def _finish(evaluation: Evaluation, json: Path | None, save_results: Path | None) -> None:
+def _finish(evaluation: Evaluation, outputs: _Outputs) -> None:
     """Write what was asked for and print the numbers. Raises PictureError where pictures could not be read."""
+    from litepose.evaluation.failure import write_failure_report
     from litepose.files import write_report
 
-    if save_results is not None:
-        evaluation.save_results(save_results)
     report = evaluation.report
+    if outputs.results is not None:
+        evaluation.save_results(outputs.results)
     if report is not None:
         _print(report)
-        if json is not None:
-            write_report(json, report.to_json(), long=("per_picture",))
-    if save_results is not None:
+        if outputs.json is not None:
+            write_report(outputs.json, report.to_json(), long=("per_picture",))
+    if outputs.results is not None:
         people = sum(len(poses) for poses in evaluation.found.values())
         pictures = counted(len(evaluation.found), "picture")
-        print(f"{counted(people, 'person', 'people')} found in {pictures} -> {save_results}")
+        print(f"{counted(people, 'person', 'people')} found in {pictures} -> {outputs.results}")
+    if outputs.report is not None:
+        print(f"Why it fails: {write_failure_report(evaluation, outputs.report, pictures=outputs.images)}")
     evaluation.finish()
     if evaluation.unreadable:
         raise PictureError(_unreadable_message(evaluation.unreadable))

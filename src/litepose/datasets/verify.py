@@ -247,7 +247,7 @@ def _verify_mpii(records: list[Any], name: str, folder: Path) -> VerifyReport:
     labelled = []
     for number, one in people.items():
         where = f"record number {number} of {one['image']}"
-        keypoints = _mpii_keypoints(one)
+        keypoints = mpii_keypoints(one)
         labelled.append(0 if keypoints is None else int(np.count_nonzero(keypoints[:, 2] > 0)))
         findings += _place_findings(one, where, has_keypoints=labelled[-1] > 0)
         findings += _mpii_keypoint_findings(keypoints, sizes.get(one["image"]), where) if annotated else ()
@@ -260,7 +260,7 @@ def _verify_mpii(records: list[Any], name: str, folder: Path) -> VerifyReport:
     return VerifyReport(name, counts, tuple(findings))
 
 
-def _mpii_keypoints(record: dict[str, Any]) -> np.ndarray | None:
+def mpii_keypoints(record: dict[str, Any]) -> np.ndarray | None:
     """Return (16, 3) float64 x, y (0-based px), mark, or None where the record holds something else."""
     points, marks = _numbers(record.get("joints", "")), _numbers(record.get("joints_vis", ""))
     count = MPII16.num_keypoints

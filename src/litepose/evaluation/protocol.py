@@ -42,6 +42,9 @@ class Unscored:
         """See EvaluationProtocol."""
         return found_by(predict, sample, self.boxes)
 
+    def truth_of(self, found: object, seen: Truth) -> None:
+        """Return nothing: there is no truth."""
+
     def score(self, found: object, seen: Truth) -> NoReturn:
         """Nobody asks for it."""
         raise AssertionError("pictures without annotations have no score")

@@ -20,6 +20,7 @@ from litepose.metrics.found_file import FoundFile, Looked
 from litepose.metrics.protocols import EvaluationProtocol, MpiiProtocol
 from litepose.metrics.report import Report, find_people, limited, scored
 from litepose.metrics.results import ResultPoses, read_mpii_results, read_results, write_mpii_results, write_results
+from litepose.metrics.truth import Truth
 from litepose.poses import Poses
 from litepose.predictor import Predictor
 from litepose.skeleton import MPII16
@@ -30,12 +31,14 @@ class Evaluation:
     """What came of it.
 
     report: None where the pictures have no truth. found: the people by id of the picture. unreadable: (id, message).
+    seen: the samples' own truth, of the same pictures, where the protocol needs it.
     """
 
     data: Data
     protocol: EvaluationProtocol
     report: Report | None
     found: Mapping[Any, Poses]
+    seen: Truth
     unreadable: tuple[tuple[int | str, str], ...] = ()
     progress_file: FoundFile | None = None
 
@@ -124,7 +127,8 @@ def _evaluation(
     ordered = [looked[index] for index in sorted(looked)]
     found = {one.id: one.poses for one in ordered if one.poses is not None}
     unreadable = tuple((one.id, one.error) for one in ordered if one.poses is None)
-    return Evaluation(data, way, report, found, unreadable, file)
+    seen = Truth(data.skeleton, tuple(one.truth for one in ordered if one.truth is not None))
+    return Evaluation(data, way, report, found, seen, unreadable, file)
 
 
 def _progress_file(

@@ -18,7 +18,7 @@ from litepose.metrics.keypoint_errors import KeypointCounts, PictureErrors, coun
 from litepose.metrics.matching import EVERYBODY, Found, coco_tables, match
 from litepose.metrics.slices import Slice, slices
 from litepose.metrics.truth import Truth
-from litepose.metrics.worst import WorstPicture, surely_false, worst_pictures
+from litepose.metrics.worst import WorstPicture, worst_pictures
 from litepose.skeleton import Skeleton
 
 SIDES = ("left_", "right_")
@@ -120,7 +120,7 @@ def _people(errors: tuple[PictureErrors, ...], threshold: float) -> PeopleCounts
         paired=sum(int(one.paired.sum()) for one in people),
         missed=sum(int(one.missed.sum()) for one in people),
         false=sum(int(one.false.sum()) for one in people),
-        false_above=sum(int(surely_false(one, threshold).sum()) for one in errors),
+        false_above=sum(int(one.above(threshold).people.false.sum()) for one in errors),
         ignored=sum(int(one.ignored.sum()) for one in people),
     )
 
@@ -129,8 +129,7 @@ def _keypoints(
     truth: Truth, found: Found, skeleton: Skeleton, errors: tuple[PictureErrors, ...]
 ) -> tuple[KeypointDiagnosis, ...]:
     parts, counts = parts_of(skeleton), count_keypoints(errors, skeleton.num_keypoints)
-    has_diagonal = all(name in skeleton.keypoints for name in pck.DIAGONAL)
-    shares = pck.evaluate_pck(truth, found, skeleton).per_keypoint if has_diagonal else {}
+    shares = pck.evaluate_pck(truth, found, skeleton).per_keypoint if pck.has_diagonal(skeleton) else {}
     by_part = {part: _part_AP(truth, found, skeleton, np.array([one == part for one in parts])) for part in set(parts)}
     return tuple(
         KeypointDiagnosis(name, part, count, shares.get(name), by_part[part])

@@ -47,12 +47,17 @@ class PictureErrors:
         """Return where each keypoint of the people found should be, on who is on somebody: (N, K, 2) float64."""
         return self.people.truth.keypoints[self.people.partner, :, :2]
 
+    def above(self, threshold: float) -> PictureErrors:
+        """Return the same with the people whose score reaches the threshold only."""
+        sure = self.people.poses.scores >= threshold
+        return PictureErrors(self.people.of(sure), self.kinds[sure])
+
 
 @dataclass(frozen=True)
 class KeypointCounts:
-    """How often each keypoint was what, among the labelled ones of everybody who counts; the fields add up to `labelled`.
+    """How often a keypoint was what, among the labelled ones of everybody who counts.
 
-    person_missed: of people whom nobody found.
+    person_missed: of people whom nobody found. The fields after `labelled` add up to it.
     """
 
     labelled: int

@@ -57,6 +57,12 @@ class PairedPicture:
         """The greatest OKS that anybody found has with each true person: (M,) float64, 0 where nobody was found."""
         return self.similarity.max(axis=0, initial=0.0)
 
+    def of(self, chosen: np.ndarray) -> PairedPicture:
+        """Return the same picture with some of the people found, (N,) bool, each on whom he is."""
+        return PairedPicture(
+            self.truth, self.poses[chosen], self.rows[chosen], self.similarity[chosen], self.partner[chosen]
+        )
+
 
 def pair_people(truth: Truth, found: Found, *, threshold: float) -> tuple[PairedPicture, ...]:
     """Return who is on whom in each picture, in the order of their ids.
@@ -64,7 +70,7 @@ def pair_people(truth: Truth, found: Found, *, threshold: float) -> tuple[Paired
     The best-scored person found chooses first: of the true people still free the most similar one, if its OKS reaches
     `threshold`; somebody who counts before who does not; a crowd is never taken.
     """
-    nobody = Poses.empty(truth.skeleton)
+    nobody = next((poses[:0] for poses in found.values()), Poses.empty(truth.skeleton))
     return tuple(
         _paired(picture, found.get(picture.id, nobody), threshold)  # type: ignore[arg-type]
         for picture in in_order(truth)

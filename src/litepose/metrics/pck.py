@@ -77,11 +77,12 @@ def evaluate_pck(
     right, labelled = np.zeros((2, len(pictures), skeleton.num_keypoints))
     num_people = num_skipped = 0
     for row, picture in enumerate(pictures):
-        counted, lengths = _diagonals(picture, skeleton)
+        counted, lengths = diagonals(picture, skeleton)
         num_people += int(counted.sum())
         num_skipped += int(picture.scored.sum() - counted.sum())
         poses = poses_by_image.get(picture.id, Poses.empty(skeleton))  # type: ignore[arg-type]
-        distances = _distances_to_best(picture, poses)[counted]  # (N, K)
+        places = best_places(picture, poses)[counted]  # (N, K, 2)
+        distances = np.linalg.norm(places - picture.keypoints[counted, :, :2], axis=-1)  # NaN is never within
         right[row] = (picture.labelled[counted] & (distances <= threshold * lengths[counted, None])).sum(axis=0)
         labelled[row] = picture.labelled[counted].sum(axis=0)
     found, of = right.sum(axis=0), labelled.sum(axis=0)
@@ -104,17 +105,17 @@ def check_diagonal(skeleton: Skeleton) -> None:
         raise SkeletonError(f"PCK needs the keypoints {' and '.join(DIAGONAL)}; {skeleton.name} lacks {lacking}.")
 
 
-def _diagonals(picture: PictureTruth, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:
+def diagonals(picture: PictureTruth, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:
     """Return which people have a diagonal (N,) bool, and its length (N,) px."""
     a, b = (skeleton.index(keypoint) for keypoint in DIAGONAL)
     lengths = np.linalg.norm(picture.keypoints[:, a, :2] - picture.keypoints[:, b, :2], axis=-1)
     return picture.scored & picture.labelled[:, a] & picture.labelled[:, b] & (lengths > 0), lengths
 
 
-def _distances_to_best(picture: PictureTruth, poses: Poses) -> np.ndarray:
-    """Return each true keypoint's distance to that of the best-OKS person, inf where not found: (N, K) px."""
+def best_places(picture: PictureTruth, poses: Poses) -> np.ndarray:
+    """Return for each true person the keypoints of the found one of the best OKS: (N, K, 2) px, NaN = not found."""
     if not len(poses):
-        return np.full(picture.labelled.shape, np.inf)
+        return np.full((*picture.labelled.shape, 2), np.nan)
     alike = oks(
         poses.keypoints,
         picture.keypoints[..., :2],
@@ -123,5 +124,4 @@ def _distances_to_best(picture: PictureTruth, poses: Poses) -> np.ndarray:
         counted=picture.labelled,
     )
     best = alike.argmax(axis=0)  # (M found, N true) -> (N,)
-    distances = np.linalg.norm(poses.keypoints[best] - picture.keypoints[..., :2], axis=-1)
-    return np.where(poses.found[best], distances, np.inf)
+    return np.where(poses.found[best][..., None], poses.keypoints[best], np.nan)

@@ -49,6 +49,10 @@ class EvaluationProtocol(Protocol):
         """Return the people of a sample as `score` takes them."""
         ...
 
+    def truth_of(self, found: Mapping[Any, Poses], seen: Truth) -> Truth | None:
+        """Return what the people found are scored against; None where that is no `Truth`. Arguments as of `score`."""
+        ...
+
     def score(self, found: Mapping[Any, Poses], seen: Truth) -> Scores:
         """Return the scores. found: by picture id. seen: the samples' own truth, of the same pictures, if needed."""
         ...
@@ -155,9 +159,13 @@ class CocoProtocol:
         """See EvaluationProtocol."""
         return found_by(predict, sample, self.boxes)
 
+    def truth_of(self, found: Mapping[Any, Poses], seen: Truth) -> Truth:
+        """See EvaluationProtocol."""
+        return seen if self.truth is None else self.truth.only(found)
+
     def score(self, found: Mapping[Any, Poses], seen: Truth) -> CocoScores:
         """See EvaluationProtocol."""
-        truth, skeleton = seen if self.truth is None else self.truth.only(found), seen.skeleton
+        truth, skeleton = self.truth_of(found, seen), seen.skeleton
         shares = pck.evaluate_pck(truth, found, skeleton) if pck.has_diagonal(skeleton) else None
         return CocoScores(
             coco.evaluate_poses(truth, found, skeleton),
@@ -184,6 +192,10 @@ class CrowdPoseProtocol:
     def find(self, predict: Predict, sample: Sample) -> Poses:
         """See EvaluationProtocol."""
         return found_by(predict, sample, self.boxes)
+
+    def truth_of(self, found: Mapping[Any, Poses], seen: Truth) -> Truth:
+        """See EvaluationProtocol."""
+        return self.truth.only(found).truth
 
     def score(self, found: Mapping[Any, Poses], seen: Truth) -> CrowdPoseScores:
         """See EvaluationProtocol."""
@@ -214,9 +226,13 @@ class PckProtocol:
         """See EvaluationProtocol."""
         return found_by(predict, sample, self.boxes)
 
+    def truth_of(self, found: Mapping[Any, Poses], seen: Truth) -> Truth:
+        """See EvaluationProtocol."""
+        return seen if self.truth is None else self.truth.only(found)
+
     def score(self, found: Mapping[Any, Poses], seen: Truth) -> PckScores:
         """See EvaluationProtocol."""
-        truth = seen if self.truth is None else self.truth.only(found)
+        truth = self.truth_of(found, seen)
         shares = pck.evaluate_pck(truth, found, seen.skeleton)
         sums = {"PCK": shares.per_picture, "OKS": oks_sums(truth, found, seen.skeleton)}
         ids = tuple(picture.id for picture in matching.in_order(truth))
@@ -288,6 +304,9 @@ class MpiiProtocol:
                 keypoints[row], keypoint_scores[row] = best.keypoints[0], best.keypoint_scores[0]
                 scores[row] = best.scores[0]
         return Poses(MPII16, keypoints, keypoint_scores, scores)
+
+    def truth_of(self, found: Mapping[Any, Poses], seen: Truth) -> None:
+        """Return nothing: MPII's truth has head sizes, and stands in `truth`."""
 
     def score(self, found: Mapping[Any, Poses], seen: Truth) -> MpiiScores:
         """Return PCKh of the records of the pictures that were looked at; `seen` has no head sizes and is not used."""
