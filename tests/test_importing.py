@@ -240,3 +240,13 @@ def test_a_storage_that_its_tensors_never_use_is_no_reason_to_fail(tmp_path):
         zipped(pickled_state((text("s"), storage()), (text("w"), pickled_tensor(tuple_of(), tuple_of()))))
     )
     assert importing.read_states(tmp_path / "x.pth")[0]["w"].item() == 0
+
+
+def test_what_a_shorter_variant_leaves_out_of_a_longer_ones_file_is_left_out(tmp_path, monkeypatch):
+    state = small_state("litepose_xs")
+    torch.save({**state, "further.0.weight": torch.zeros(3)}, tmp_path / "long.pth")
+    with pytest.raises(CheckpointError, match=r"1 unexpected: further\.0\.weight"):
+        checkpoints.import_official(tmp_path / "long.pth", "litepose_xs", CROWDPOSE14)
+    monkeypatch.setattr(models.family_of("litepose_xs"), "LEFT_OUT", r"further\..*", raising=False)
+    network, _ = checkpoints.import_official(tmp_path / "long.pth", "litepose_xs", CROWDPOSE14)
+    assert next(network.parameters()).flatten()[0] == 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -193,22 +194,28 @@ def import_official(
     network = build_network(spec)
     shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
 
-    def num_fitting(state: importing.State) -> int:
-        renamed = importing.rename(state.tensors, family.OFFICIAL_KEYS, source=source)
-        return sum(tensor.shape == shapes.get(name) for name, tensor in renamed.items())
+    def renamed(tensors: Mapping[str, Any]) -> dict[str, Any]:
+        named = importing.rename(tensors, family.OFFICIAL_KEYS, source=source)
+        return _without_left_out(named, shapes, family.LEFT_OUT) if hasattr(family, "LEFT_OUT") else named
 
-    best = max(candidates, key=num_fitting)
-    described = importing.rename(best.tensors, family.OFFICIAL_KEYS, source=source)
+    described = [renamed(state.tensors) for state in candidates]
+    fitting = [sum(tensor.shape == shapes.get(name) for name, tensor in one.items()) for one in described]
+    best = fitting.index(max(fitting))
     said = f"{path} as {model} with {skeleton.num_keypoints} keypoints"
-    _check_fits(network.state_dict(), described, source=said)  # before a number of them is read
-    weights = importing.rename(best.load(), family.OFFICIAL_KEYS, source=source)
+    _check_fits(network.state_dict(), described[best], source=said)  # before a number of them is read
+    weights = renamed(candidates[best].load())
     load_state(network, weights, source=said)
     _check_finite(weights, source=str(path))
     spec = _as_its_authors_made_it(spec, source, family.DEFAULT)
     origin = {"imported_from": path.name, "imported_sha256": _sha256(path)}
-    if best.wrapper:
-        origin["imported_wrapper"] = best.wrapper
+    if candidates[best].wrapper:
+        origin["imported_wrapper"] = candidates[best].wrapper
     return network.eval(), spec.with_provenance(**origin)
+
+
+def _without_left_out(state: Mapping[str, Any], own: Mapping[str, Any], pattern: str) -> dict[str, Any]:
+    """Return a state without what a smaller variant of the family leaves out of a larger one's file."""
+    return {name: tensor for name, tensor in state.items() if name in own or not re.fullmatch(pattern, name)}
 
 
 def _refuse_ours(path: Path, opened: importing.Opened) -> None:
