@@ -19,7 +19,7 @@ import torch
 from litepose import importing, models
 from litepose.errors import CheckpointError, SpecError
 from litepose.importing import Opened, State
-from litepose.recognition import COUNTER, OURS, Match, find_matches
+from litepose.recognition import COUNTER, LEAST_NAMED, OURS, Match, find_matches
 from litepose.skeleton import SKELETONS
 from litepose.spec import SPEC_KEY, PoseSpec
 from litepose.unpickling import readable
@@ -164,7 +164,7 @@ def _partly(kind: str, match: Match) -> str:
 
 def _is_own_arch(match: Match) -> bool:
     """Return whether most names fit and their shapes do not."""
-    return match.named > 0.5 > match.score
+    return match.named > LEAST_NAMED > match.score
 
 
 def _what_differs(path: Path, match: Match) -> str:

@@ -21,6 +21,7 @@ MAX_KEYPOINTS = 1000
 SAMPLE = 200  # names of a file that are put through a family's rules before its networks are built
 LEAST_KNOWN = 0.3  # of them that the rules must know, and at least half as many as of the family that knows most
 LEAST_SCORE = 0.1  # of a match worth naming
+LEAST_NAMED = 0.5  # or of one whose names fit, as of another architecture
 MAX_MATCHES = 4
 COUNTER = "num_batches_tracked"  # old files lack them, so they do not count
 OURS = "litepose"  # the source of weights under our own names
@@ -105,7 +106,9 @@ def find_matches(states: Iterable[State]) -> list[Match]:
         for comparison in _comparisons(shapes, state.wrapper):
             match = comparison.match(0)
             rank = match.score, match.named
-            if max(rank) > LEAST_SCORE and rank > best.get(comparison.model, ((0.0, 0.0), None))[0]:
+            if (match.score > LEAST_SCORE or match.named > LEAST_NAMED) and rank > best.get(
+                comparison.model, ((0.0, 0.0), None)
+            )[0]:
                 best[comparison.model] = rank, comparison
     first = sorted(best.values(), key=lambda one: one[0], reverse=True)[:MAX_MATCHES]
     found = [comparison.match(comparison.keypoints()) for _, comparison in first]
