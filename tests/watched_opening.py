@@ -1,7 +1,8 @@
 """Open hostile files one by one in this process, with every deed of Python's watched; called by test_hostile_files.py.
 
-Usage: watched_opening.py FOLDER REPORT.json [careless], FOLDER with files.json [[name, fails], ...]. Python's audit events tell
-what is opened, imported, compiled, executed and connected to; after the warm-up, reading is all that may be seen.
+Usage: watched_opening.py FOLDER REPORT.json [careless], FOLDER with files.json [[name, fails], ...]. Python's audit
+events tell what is opened, imported, compiled, executed and connected to; after the warm-up, reading is all that may be
+seen.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import encodings.cp437  # names in zip files
 import encodings.raw_unicode_escape  # noqa: F401 - texts in old pickles
 import json
 import os
+import pickle
 import resource
 import signal
 import sys
@@ -38,9 +40,7 @@ def main(folder: Path, report: Path, *, careless: bool = False) -> None:
         "inspect": inspection.inspect,
     }
     if careless:
-        import torch
-
-        asks = {"convert": lambda path: torch.load(path, weights_only=False)}
+        asks = {"convert": lambda path: pickle.loads(path.read_bytes())}
 
     def ask(what: str, path: Path) -> str | None:
         """Return the error's message, None where there was none; what is no LiteposeError flies on."""
@@ -53,11 +53,11 @@ def main(folder: Path, report: Path, *, careless: bool = False) -> None:
             signal.alarm(0)
         return None
 
-    for path in sorted(folder.glob("good.pth" if careless else "good.*")):  # whatever is loaded late is loaded now
+    for path in (
+        () if careless else (*sorted(folder.glob("good.*")), folder / "warm.pth")
+    ):  # whatever is loaded late is loaded now
         for what in asks:
             ask(what, path)
-    if not careless:
-        ask("inspect", folder / "warm.pth")
     seen: list[tuple[str, str, str]] = []
     current = ["", False]
 
