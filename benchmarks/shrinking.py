@@ -43,9 +43,7 @@ PRINTED: dict[str, tuple[float, float] | None] = {
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument(
-        "--recipe", default="litepose_xs_synthetic", help="of a bottom-up network")
-    )
+    parser.add_argument("--recipe", default="litepose_xs_synthetic", help="of a bottom-up network")
     parser.add_argument("--data", action="append", help="other training data, as of `litepose train`")
     parser.add_argument("--validation", help="other pictures to be judged on")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
