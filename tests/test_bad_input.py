@@ -202,8 +202,8 @@ ANNOTATIONS: dict[str, tuple[Make, str, str, list[str]]] = {
     "no annotations field": (
         truth("b.json", lambda d: d.pop("annotations")),
         f"{EVAL} b.json",
-        "AnnotationError",
-        ["'annotations' is missing"],
+        "SettingError",
+        ["no annotations to score against", "--save-results"],
     ),
     "no images": (truth("c.json", lambda d: d["images"].clear()), f"{EVAL} c.json", "AnnotationError", ["empty"]),
     "no file name": (
@@ -343,6 +343,18 @@ RECIPES: dict[str, tuple[Make, str, str, list[str]]] = {
         f"{TRAIN} litepose_xs_synthetic --from w.safetensors",
         "CheckpointError",
         ["w.safetensors"],
+    ),
+    "start from a file that cannot be trained on": (
+        nothing,
+        f"{TRAIN} litepose_xs_synthetic --from dots.onnx",
+        "CheckpointError",
+        ["dots.onnx", "folded", "--trainable"],
+    ),
+    "start from nothing": (
+        nothing,
+        f"{TRAIN} litepose_xs_synthetic --from litepose_xxs",
+        "ModelError",
+        ["litepose_xxs", "litepose_xs"],
     ),
 }
 

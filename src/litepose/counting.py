@@ -70,19 +70,24 @@ def count(network: nn.Module, size: tuple[int, int], *, rule: str = "litepose") 
 
     rule: of macs_reference, a name in `RULES`. Raises SettingError.
     """
+    return count_module(network, (3, size[1], size[0]), rule=rule)
+
+
+def count_module(module: nn.Module, shape: tuple[int, int, int], *, rule: str = "litepose") -> Counts:
+    """Count one forward pass of any module over an input of `shape` (C, H, W). Raises SettingError."""
     if rule not in RULES:
         raise SettingError(f"No rule of counting {rule!r}. {nearest_name(rule, RULES)}")
-    network = copy.deepcopy(network).to("meta").eval()
+    module = copy.deepcopy(module).to("meta").eval()
     layers: list[LayerCount] = []
-    for name, module in network.named_modules():
-        if not list(module.children()):
-            module.register_forward_hook(_recorder(name, layers, RULES[rule]))
+    for name, part in module.named_modules():
+        if not list(part.children()):
+            part.register_forward_hook(_recorder(name, layers, RULES[rule]))
     with torch.no_grad():
-        network(torch.empty(1, 3, size[1], size[0], device="meta"))
+        module(torch.empty(1, *shape, device="meta"))
     if RULES[rule].last_call_only:
         layers = _last_calls(layers)
     return Counts(
-        params=sum(parameter.numel() for parameter in network.parameters()),
+        params=sum(parameter.numel() for parameter in module.parameters()),
         macs=sum(layer.macs for layer in layers),
         macs_reference=sum(layer.macs_reference for layer in layers),
         layers=tuple(layers),
@@ -114,10 +119,25 @@ def _at_outputs(module: nn.Module, x: Tensor, output: Tensor) -> int:
     return true_macs(module, x, output)
 
 
+_LITEPOSE_PER_ELEMENT = {nn.BatchNorm2d: 2, nn.ReLU6: 1, nn.ReLU: 2, nn.Upsample: 2, nn.UpsamplingNearest2d: 1}
+
+
 def _litepose(module: nn.Module, x: Tensor, output: Tensor) -> int:
-    # ptflops, as mit-han-lab/litepose@00b702d uses it.
-    per_element = {nn.BatchNorm2d: 2, nn.ReLU6: 1, nn.ReLU: 2}.get(type(module), 0)
+    # ptflops, as mit-han-lab/litepose@00b702d uses it. It sees ReLU, pools and upsampling twice: the module and the
+    # function that it calls. UpsamplingNearest2d stands for a function that the authors call without a module.
+    if isinstance(module, nn.AdaptiveAvgPool2d):
+        return 2 * x.numel()
+    per_element = _LITEPOSE_PER_ELEMENT.get(type(module), 0)
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and module.bias is not None:
+        per_element = 1
     return _at_outputs(module, x, output) + per_element * output.numel()
+
+
+def _elements(module: nn.Module, x: Tensor, output: Tensor) -> int:
+    per_element = {nn.BatchNorm2d: 2, nn.ReLU: 1, nn.ReLU6: 1, nn.ELU: 1}.get(type(module), 0)
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and module.bias is not None:
+        per_element = 1
+    return true_macs(module, x, output) + per_element * output.numel()
 
 
 def _torchstat(module: nn.Module, x: Tensor, output: Tensor) -> int:
@@ -127,21 +147,23 @@ def _torchstat(module: nn.Module, x: Tensor, output: Tensor) -> int:
         return x.shape[1] * (x.shape[2] + 1) * (x.shape[3] + 1)
     if isinstance(module, nn.Upsample):
         return output[:, 0].numel()  # the channels are forgotten
-    per_element = {nn.BatchNorm2d: 2, nn.ReLU: 1, nn.ReLU6: 1}.get(type(module), 0)
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and module.bias is not None:
-        per_element = 1
-    return true_macs(module, x, output) + per_element * output.numel()
+    return _elements(module, x, output)
 
 
 # Where a transposed convolution is charged at its outputs, it costs 4 times the truth at stride 2.
 RULES = {
-    "litepose": Rule("as ptflops: deconvolutions at their outputs; norm 2 an element, ReLU 2, ReLU6 1", _litepose),
+    "litepose": Rule(
+        "as ptflops: deconvolutions at their outputs; norm, ReLU, pools and upsampling 2 an element, bias and ReLU6 1",
+        _litepose,
+    ),
     "torchstat": Rule(
         "as torchstat: leaf modules once; bias 1 an element, norm 2, ReLU 1; pools to 1x1; upsampling",
         _torchstat,
         binary=True,
         last_call_only=True,
     ),
+    "higherhrnet": Rule("as HRNet's summary, but in powers of ten: see lpn", _at_outputs),
+    "elements": Rule("deconvolutions at their inputs; bias 1 an element, norm 2, activation 1", _elements),
     "lpn": Rule("as HRNet's summary: deconvolutions at their outputs; nothing but weights", _at_outputs, binary=True),
 }
 

@@ -133,8 +133,12 @@ class TrainingSamples(torch.utils.data.Dataset[tuple[np.ndarray, Any]]):
         """Return the n-th sample of the run, varied, in the frame of its input, and the input's size (w, h)."""
         first_of_step = n - n % self.samples_per_step
         size = self.size_at(first_of_step / self.total)
+        return self.sample(n, size), size
+
+    def sample(self, n: int, size: tuple[int, int]) -> Sample:
+        """Return the n-th sample in the frame of a (w, h) input; `n` may lie beyond the run's end."""
         source, index = self.plan(n)
-        return self.sources[source].draw(index, size, np.random.default_rng([self.seed, 2, n])), size
+        return self.sources[source].draw(index, size, np.random.default_rng([self.seed, 2, n]))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,6 +23,7 @@ from litepose.losses import Loss
 from litepose.spec import PoseSpec
 from litepose.training.data import Batch, TrainingSamples, batches, steps_per_epoch
 from litepose.training.distillation import open_distillation
+from litepose.training.distributed import average_gradients
 from litepose.training.guard import GuardedSteps
 from litepose.training.hints import open_hints
 from litepose.training.log import RunLog, describe
@@ -30,9 +31,10 @@ from litepose.training.optim import AveragedWeights, make_optimizer, set_learnin
 from litepose.training.recipe import Recipe
 from litepose.training.shown import shown_predictions
 from litepose.training.sources import open_sources, open_validation
-from litepose.training.start import check_same_recipe, load_matching, make_loss, make_spec
+from litepose.training.start import check_same_recipe, make_loss, make_spec, open_device, take_over
 from litepose.training.state import TrainingState, has_checkpoint, load_checkpoint, save_checkpoint
 from litepose.training.stop import StopOnSignal
+from litepose.training.supernet import SupernetSteps, SupernetValidation, open_steps
 from litepose.training.validate import Validation
 
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
@@ -60,7 +62,7 @@ class TrainingResult:
 class Run:
     """One training, set up: all that stays, and the state that changes.
 
-    guard: what updates on a device that nobody waits for, or None.
+    guard: what updates on a device that nobody waits for, or None. supernet: what a step does where the network is one.
     """
 
     recipe: Recipe
@@ -75,6 +77,7 @@ class Run:
     rank: int
     world: int
     guard: GuardedSteps | None = None
+    supernet: SupernetSteps | None = None
 
     @property
     def total_steps(self) -> int:
@@ -100,6 +103,8 @@ class Run:
 
     def work(self, step: int) -> float:
         """Return the input pixels of all steps before `step`, as a measure of time: sizes grow on the way."""
+        if self.supernet is not None:  # there they are drawn, and all alike on average
+            return step
         starts = [math.ceil(entry.from_share * self.total_steps) for entry in self.recipe.run.size_schedule] or [0]
         total = 0.0
         for start, end in zip(starts, [*starts[1:], self.total_steps], strict=True):
@@ -170,7 +175,7 @@ def set_up(
     sources, weights = open_sources(recipe, spec.input)
     spec = spec.with_provenance(data=[source.name for source in sources])
     loss = make_loss(recipe, spec)
-    place = _device(device)
+    place = open_device(device)
 
     if recipe.run.threads:
         torch.set_num_threads(recipe.run.threads)
@@ -178,7 +183,7 @@ def set_up(
         _choose_kernels(recipe.run.precision == "bf16")
     torch.manual_seed(recipe.run.seed)
     network = checkpoints.build_network(spec)
-    notes = [] if start_from is None or saved is not None else _taken_over(network, start_from, spec.model)
+    notes = [] if start_from is None or saved is not None else take_over(network, start_from, model=spec.model)
     layout = torch.channels_last if recipe.run.channels_last else torch.contiguous_format
     network = network.to(device=place, memory_format=layout).train()  # type: ignore[call-overload]
     optimizer = make_optimizer(network, recipe.optim)
@@ -190,19 +195,35 @@ def set_up(
     if saved is not None:
         state.from_checkpoint(saved)
         notes.append(f"Going on after step {state.step}.")
-    validation = open_validation(recipe) if evaluate is None else None
-    if validation is not None and recipe.data.validation is not None:
-        evaluate = Validation(validation, spec, loss, device=device, limit=recipe.data.validation.limit)
-
     samples_per_step = recipe.run.batch * world
     per_epoch = steps_per_epoch(recipe.run.epoch_samples, sources, samples_per_step)
+    total_steps = recipe.run.stages * recipe.run.epochs * per_epoch
+    supernet = open_steps(recipe, network, spec, loss, total_steps=total_steps)
     samples = TrainingSamples(
-        sources, weights, codec=spec.codec, size_at=recipe.size_at, samples_per_step=samples_per_step,
-        total=recipe.run.stages * recipe.run.epochs * per_epoch * samples_per_step,
+        sources, weights, codec=spec.codec, size_at=recipe.size_at if supernet is None else supernet.draws.size_at,
+        samples_per_step=samples_per_step, total=total_steps * samples_per_step,
         seed=recipe.run.seed, targets=recipe.run.targets,
     )  # fmt: skip
+    if evaluate is None:
+        evaluate = _make_evaluate(recipe, spec, loss, samples, device)
     guard = GuardedSteps(state) if place.type == "cuda" else None
-    return Run(recipe, folder, place, spec, loss, evaluate, samples, state, per_epoch, rank, world, guard), notes
+    run = Run(recipe, folder, place, spec, loss, evaluate, samples, state, per_epoch, rank, world, guard, supernet)
+    return run, notes
+
+
+def _make_evaluate(
+    recipe: Recipe, spec: PoseSpec, loss: Loss, samples: TrainingSamples, device: str
+) -> Evaluate | None:
+    """Return what judges the weights on the recipe's validation pictures, None where it names none."""
+    pictures = open_validation(recipe)
+    if pictures is None or recipe.data.validation is None:
+        return None
+    limit = recipe.data.validation.limit
+
+    def judge(of: PoseSpec) -> Validation:
+        return Validation(pictures, of, loss, device=device, limit=limit)
+
+    return judge(spec) if recipe.supernet is None else SupernetValidation(judge, spec, recipe, samples)
 
 
 def update(run: Run, batch: Batch) -> dict[str, float] | None:
@@ -232,14 +253,19 @@ def _differentiate(run: Run, batch: Batch) -> dict[str, Tensor]:
     images, targets = batch.normalised(run.spec.input), batch.drawn_targets()
     if recipe.run.channels_last:
         images = images.contiguous(memory_format=torch.channels_last)
-    with torch.autocast(run.device.type, torch.bfloat16, enabled=recipe.run.precision == "bf16"):
-        parts = run.loss(state.network(images), targets)
-    if state.hints is not None:
-        parts = state.hints.add(parts, batch)
-    if state.distillation is not None:
-        parts = state.distillation.add(parts, batch)
-    parts["total"].backward()
+    precision = torch.autocast(run.device.type, torch.bfloat16, enabled=recipe.run.precision == "bf16")
+    if run.supernet is not None:
+        parts = run.supernet.differentiate(images, targets, step=state.step, precision=precision)
+    else:
+        with precision:
+            parts = run.loss(state.network(images), targets)
+        if state.hints is not None:
+            parts = state.hints.add(parts, batch)
+        if state.distillation is not None:
+            parts = state.distillation.add(parts, batch)
+        parts["total"].backward()
     parameters = [parameter for group in state.optimizer.param_groups for parameter in group["params"]]
+    average_gradients(parameters)
     norm = nn.utils.clip_grad_norm_(parameters, recipe.optim.clip_norm or math.inf)
     return {**parts, "grad_norm": norm}
 
@@ -325,7 +351,7 @@ def _log(run: Run, log: RunLog, clock: _Clock) -> None:
     seen = state.step * recipe.run.batch * run.world
     steps_per_second, data_wait = clock.read(state.step)
     speed = steps_per_second * recipe.run.batch * run.world
-    size = recipe.size_at((state.step - 1) / run.total_steps)
+    size = run.samples.size_at((state.step - 1) / run.total_steps)
     record = {"epoch": state.step / run.steps_per_epoch, "samples": seen, "lr": rate, "size": list(size), **means}
     log.record(
         "train", state.step, {**record, "skipped": state.skipped, "pictures_per_s": speed, "data_wait": data_wait}
@@ -415,23 +441,3 @@ def _as_floats(values: Mapping[str, Tensor]) -> dict[str, float]:
     """Return scalars as numbers with one transfer from the device."""
     numbers = torch.stack([value.detach().float() for value in values.values()]).tolist()
     return dict(zip(values, numbers, strict=True))
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise SettingError(f"--device {name}: PyTorch cannot compute there ({error}). Possible here: cpu.") from error
-    return device
-
-
-def _taken_over(network: nn.Module, path: str | Path, model: str) -> list[str]:
-    fresh, unused = load_matching(network, path, model=model)
-    total = len(network.state_dict())
-    notes = [f"{total - len(fresh)} of {total} tensors taken over from {path}."]
-    if fresh:
-        notes.append(f"Fresh, because name or shape differ: {', '.join(fresh)}.")
-    if unused:
-        notes.append(f"Left in the file, because they fit nowhere: {', '.join(unused)}.")
-    return notes

@@ -17,7 +17,8 @@ import pydantic
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from litepose.datasets import is_synthetic
-from litepose.errors import RecipeError, nearest_name
+from litepose.errors import RecipeError, SettingError, nearest_name
+from litepose.search.space import SearchSpace, space_from_json
 from litepose.training.toml import to_toml
 
 Size = tuple[PositiveInt, PositiveInt]
@@ -160,7 +161,7 @@ class HintsSection(_Section):
 class DistillationSection(_Section):
     """A bigger litepose model from which the network learns beside the annotations, see `distillation.py`.
 
-    teacher: the name of a shipped model, or a .safetensors file, relative to data.root.
+    teacher: the name of a shipped model, or a checkpoint or trainable .onnx file, relative to data.root.
     heatmap_factor: of the squared error to its heatmaps, beside the 1 of the annotations'. tag_factor: of that to its
         tags (bottom-up networks).
     """
@@ -168,6 +169,42 @@ class DistillationSection(_Section):
     teacher: str
     heatmap_factor: NonNegativeFloat
     tag_factor: NonNegativeFloat = 0.0
+
+
+class SupernetSection(_Section):
+    """The network is the widest of a search space, and each step trains some of its sub-networks, see `supernet.py`.
+
+    space: a name of `search.SPACES`, or a table of its lists. The input size of each step is drawn from it too.
+    sampling: "uniform" = one drawn sub-network a step, as the authors; "sandwich" = the largest, the smallest and
+        `random` drawn ones.
+    distillation: share of the largest network's heatmaps in what a sandwich's other networks learn (Yu and Huang 2019).
+    calibration_batches: on which BN statistics are measured before an evaluation.
+    """
+
+    space: str | Settings
+    sampling: Literal["uniform", "sandwich"]
+    random: NonNegativeInt = 2
+    distillation: float = Field(default=0.0, ge=0, le=1)
+    calibration_batches: PositiveInt = 8
+
+    @pydantic.field_validator("space")
+    @classmethod
+    def _known(cls, space: str | Settings) -> str | Settings:
+        try:
+            space_from_json(space)
+        except SettingError as error:
+            raise ValueError(str(error)) from error
+        return space
+
+    @pydantic.model_validator(mode="after")
+    def _sandwich_only(self) -> SupernetSection:
+        if self.sampling == "uniform" and self.distillation:
+            raise ValueError("distillation needs the largest network in each step: set sampling to 'sandwich'")
+        return self
+
+    def search_space(self) -> SearchSpace:
+        """Return the space as an object."""
+        return space_from_json(self.space)
 
 
 class SizeFrom(_Section):
@@ -226,6 +263,18 @@ class Recipe(_Section):
     run: RunSection
     hints: HintsSection | None = None
     distillation: DistillationSection | None = None
+    supernet: SupernetSection | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _one_thing_at_a_time(self) -> Recipe:
+        elsewhere = {
+            "hints": self.hints, "distillation": self.distillation, "run.size_schedule": self.run.size_schedule,
+            "model.arch": self.model.arch,
+        }  # fmt: skip
+        given = [key for key, value in elsewhere.items() if value]
+        if self.supernet is not None and given:
+            raise ValueError(f"a recipe with [supernet] draws sizes and archs from its space: leave out {given[0]}")
+        return self
 
     def to_toml(self) -> str:
         """Return the recipe as TOML text that `load_recipe` reads back."""
@@ -339,7 +388,8 @@ def _explain(error: dict[str, Any]) -> str:
         return f"unknown key {where}. {nearest_name(path[-1], _known_keys(path[:-1]))}"
     if error["type"] == "missing":
         return f"{where} is missing. A recipe states every number; add it."
-    return f"{where} = {error['input']!r} is impossible: {error['msg']}. Correct it."
+    reason = error["msg"].removesuffix(".")
+    return f"{where} = {error['input']!r} is impossible: {reason}. Correct it." if path else f"{reason}. Correct it."
 
 
 def _known_keys(path: list[str]) -> list[str]:

@@ -12,15 +12,17 @@ import pydantic
 import torch
 from torch import Tensor, nn
 
-from litepose import __version__, checkpoints, files, importing, models
-from litepose.codecs import CODECS, AECodec, Codec, HeatmapCodec, codec_from_json
+from litepose import __version__, checkpoints, files, importing, models, unfolding, weights
+from litepose.codecs import CODECS, Codec, codec_from_json
 from litepose.errors import CheckpointError, RecipeError, SettingError, SpecError, nearest_name
 from litepose.geometry import check_input_size
 from litepose.losses import LOSSES, Loss
+from litepose.models.layers import PoseNetwork
+from litepose.models.litepose_super import KERNEL_MAPS, LitePoseSuper, sort_channels
 from litepose.skeleton import load_skeleton
 from litepose.spec import PoseSpec
+from litepose.supernet import SPACE_KEY
 from litepose.training.recipe import Recipe
-from litepose.weights import checkpoint_of
 
 # What a resumed run may do differently: nothing of it changes what is learned (threads and targets: how numbers round;
 # teachers are told by their checksums, wherever they lie).
@@ -29,7 +31,7 @@ FREE_TO_CHANGE = {
     "data.root", "data.validation.source", "data.validation.images",
     "hints.teacher", "distillation.teacher",
 }  # fmt: skip
-PARADIGMS = {AECodec.name: "bottom-up", HeatmapCodec.name: "top-down"}
+PARADIGMS = {"ae": "bottom-up", "heatmap": "top-down", "paf": "part-affinity"}
 
 
 def make_spec(recipe: Recipe) -> PoseSpec:
@@ -37,15 +39,15 @@ def make_spec(recipe: Recipe) -> PoseSpec:
 
     Raises RecipeError, ModelError, SkeletonError, InputSizeError.
     """
-    model = recipe.model
+    model, space = recipe.model, None if recipe.supernet is None else recipe.supernet.search_space()
     codec = _make_codec(recipe)
+    arch = None if model.arch is None else models.read_arch(model.arch)
+    settings = dict(model.settings)
+    _check_kind(model.name, wanted=space is not None)
+    if space is not None:
+        arch, settings["kernels"] = space.largest(), space.kernels
     spec = checkpoints.default_spec(
-        model.name,
-        load_skeleton(model.skeleton),
-        size=model.size,
-        codec=codec,
-        arch=None if model.arch is None else models.read_arch(model.arch),
-        **model.settings,
+        model.name, load_skeleton(model.skeleton), size=model.size, codec=codec, arch=arch, **settings
     )
     for entry in recipe.run.size_schedule:
         check_input_size(entry.size, spec.input.stride, name=model.name)
@@ -54,7 +56,23 @@ def make_spec(recipe: Recipe) -> PoseSpec:
         litepose_version=__version__,
         torch_version=torch.__version__,
         recipe=_public(recipe),
+        **({} if space is None else {SPACE_KEY: space.to_json()}),
     )
+
+
+def _check_kind(model: str, *, wanted: bool) -> None:
+    """Raise RecipeError where a supernet is to be trained as a network, or a network as a supernet."""
+    is_supernet = models.family_of(model).NETWORK.is_supernet
+    if is_supernet and not wanted:
+        raise RecipeError(
+            f"The recipe's model {model} is a supernet, which is trained by its sub-networks: add [supernet] with the "
+            "search space and the sampling, or name a network."
+        )
+    if wanted and not is_supernet:
+        raise RecipeError(
+            f"The recipe has [supernet], and its model {model} is a single network. Name litepose_super, or leave "
+            "[supernet] out."
+        )
 
 
 def _make_codec(recipe: Recipe) -> Codec:
@@ -107,15 +125,16 @@ def _public(recipe: Recipe) -> dict[str, Any]:
 def load_matching(network: nn.Module, path: str | Path, *, model: str) -> tuple[list[str], list[str]]:
     """Copy the weights of a checkpoint by name where their shape fits; return the names that stay fresh or unused.
 
-    path: a .safetensors file, the name of a shipped model, or another project's file (.pth, .pth.tar): a checkpoint of
-    the network's authors or of mmpose, or ImageNet weights of its trunk. Half precision widens to the network's own.
+    path: a .safetensors file, an .onnx file exported for training, the name of a shipped model, or another project's
+    file (.pth, .pth.tar): a checkpoint of the network's authors or of mmpose, or ImageNet weights of its trunk. Half
+    precision widens to the network's own.
     model: the network's name, whose family knows what the others call its parts.
     Returns (names of the network's tensors left as they were, names of the file's tensors that fit nowhere).
     Raises ModelError, CheckpointError where nothing fits.
     """
     own = network.state_dict()
     found: list[tuple[dict[str, Tensor], list[str]]] = []
-    for state in _candidates(checkpoint_of(path), model):
+    for state in _candidates(weights.path_of(path), model):
         fitting = {name: tensor for name, tensor in state.items() if name in own and own[name].shape == tensor.shape}
         found.append((fitting, [name for name in state if name not in fitting]))
     fitting, unused = max(found, key=lambda one: len(one[0]))
@@ -128,12 +147,65 @@ def load_matching(network: nn.Module, path: str | Path, *, model: str) -> tuple[
     return [name for name in own if name not in fitting], unused
 
 
-def _candidates(path: Path, model: str) -> list[dict[str, Tensor]]:
-    """Return the states of a checkpoint under our names; another project's file may hold several, named in two ways."""
+def take_over(network: PoseNetwork, path: str | Path, *, model: str) -> list[str]:
+    """Start a network from a checkpoint, a supernet also from its widest network; return notes for the user.
+
+    A supernet's channels are then sorted by importance, unless they come from a supernet, which was trained in its
+    order. Raises what `load_matching` raises, and CheckpointError where a supernet's backbone would stay fresh.
+    """
+    fresh, unused = load_matching(network, path, model=model)
+    total = len(network.state_dict())
+    notes = [f"{total - len(fresh)} of {total} tensors taken over from {path}."]
+    if fresh:
+        notes.append(f"Fresh, because name or shape differ: {', '.join(fresh)}.")
+    if unused:
+        notes.append(f"Left in the file, because they fit nowhere: {', '.join(unused)}.")
+    if isinstance(network, LitePoseSuper):
+        missing = [name for name in fresh if name.startswith(("stem.", "stages.")) and KERNEL_MAPS not in name]
+        if missing:
+            raise CheckpointError(
+                f"--from {path}: a supernet starts from its widest network, or another supernet; this one lacks "
+                f"{len(missing)} tensors of the backbone, such as {missing[0]}, or has them in another shape. Take a "
+                "checkpoint of the widest network of the recipe's space."
+            )
+        if not _is_supernet(weights.path_of(path), model):
+            sort_channels(network)
+            notes.append("Channels sorted by importance.")
+    return notes
+
+
+def _is_supernet(path: Path, model: str) -> bool:
+    if path.suffix.lower() == ".onnx":
+        return False
     if path.suffix not in importing.SUFFIXES:
-        return [checkpoints.load(path)[0]]
+        return bool(models.family_of(checkpoints.load(path)[1].model).NETWORK.is_supernet)
+    return any(KERNEL_MAPS in name for state in _candidates(path, model) for name in state)
+
+
+def _candidates(path: Path, model: str) -> list[dict[str, Tensor]]:
+    """Return the states of a checkpoint under our names; another project's file may hold several, named in two ways.
+
+    Raises ModelError for a supernet where a network is trained.
+    """
+    if path.suffix.lower() == ".onnx":
+        return [unfolding.load(path)[0]]
+    if path.suffix not in importing.SUFFIXES:
+        state, spec = checkpoints.load(path)
+        if spec.model and not models.family_of(model).NETWORK.is_supernet:
+            checkpoints.check_is_network(spec, path)
+        return [state]
     states, keys = importing.read_states(path), models.family_of(model).OFFICIAL_KEYS
     return [importing.rename(state, keys, source=source) for state in states for source in importing.SOURCES]
+
+
+def open_device(name: str) -> torch.device:
+    """Return the device of this name. Raises SettingError where PyTorch cannot compute there."""
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise SettingError(f"--device {name}: PyTorch cannot compute there ({error}). Possible here: cpu.") from error
+    return device
 
 
 def check_same_recipe(recipe: Recipe, saved: str) -> None:
