@@ -9,7 +9,7 @@ import hashlib
 import inspect
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ def default_spec(
         settings = {"num_limbs": codec.num_limbs(skeleton), **settings}
     num_maps = skeleton.num_keypoints * getattr(codec, "maps_per_keypoint", 1)
     network_settings = json.loads(json.dumps({"num_keypoints": num_maps, **settings}))
-    network = _shell(model, network_settings)
+    network = models.build_shell(model, **network_settings)
     width, height = size or _made_for(arch) or default.sizes[model]
     check_input_size((width, height), network.input_stride, name=model)
     strides = codec.strides()
@@ -160,7 +160,12 @@ def load_state(network: nn.Module, state: Mapping[str, Tensor], *, source: str =
     Batch counters (num_batches_tracked) may be absent, as old files lack them.
     source: names the weights in errors. Raises CheckpointError with the difference.
     """
-    own = network.state_dict()
+    _check_fits(network.state_dict(), state, source=source)
+    network.load_state_dict(state, strict=False)
+
+
+def _check_fits(own: Mapping[str, Tensor], state: Mapping[str, Any], *, source: str) -> None:
+    """Raise CheckpointError unless names, shapes and kinds of numbers fit. state: tensors, or what describes them."""
     missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
     unexpected = [name for name in state if name not in own]
     misshapen = [
@@ -170,7 +175,16 @@ def load_state(network: nn.Module, state: Mapping[str, Tensor], *, source: str =
     ]
     if missing or unexpected or misshapen:
         raise CheckpointError(_difference(source, len(own), missing, unexpected, misshapen))
-    network.load_state_dict(state, strict=False)
+    strange = [
+        f"{name} {state[name].dtype}"
+        for name in own
+        if name in state and own[name].is_floating_point() and "float" not in str(state[name].dtype).lower()
+    ]
+    if strange:
+        raise CheckpointError(
+            f"{source}: {len(strange)} tensors hold other numbers than a network's real ones: {_shown(strange)}. "
+            "Quantised and integer weights do not come in; take the original ones."
+        )
 
 
 def import_official(
@@ -180,11 +194,14 @@ def import_official(
     *,
     source: str = "official",
     arch: Mapping[str, Any] | None = None,
+    wrapper: str | None = None,
     **settings: Any,
 ) -> tuple[PoseNetwork, PoseSpec]:
     """Read a checkpoint of the network's authors, or of mmpose, into our network; nothing in it is executed.
 
     source: "official" or "mmpose"; it decides names and colour order, which the tensors themselves do not tell.
+    wrapper: the key of a training checkpoint whose weights are wanted ("ema"); where it is None, those that fit best,
+        of equal ones the first in `importing.WRAPPERS`.
     settings: further keyword arguments of `models.build`.
     Returns (network in eval mode, spec). Raises CheckpointError and what `default_spec` raises.
     """
@@ -192,23 +209,55 @@ def import_official(
         raise SettingError(f"No checkpoint source {source!r}. {nearest_name(source, importing.SOURCES)}")
     path = Path(path)
     family = models.family_of(model)
+    opened = importing.open_checkpoint(path)
+    _refuse_ours(path, opened)
+    candidates = _chosen(opened.states, wrapper, path)
     spec = default_spec(model, skeleton, arch=arch, **settings)
     network = build_network(spec)
     shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
-    candidates = importing.read_states(path)
-    renamed = [importing.rename(state, family.OFFICIAL_KEYS, source=source) for state in candidates]
-    if hasattr(family, "LEFT_OUT"):
-        renamed = [_without_left_out(state, shapes, family.LEFT_OUT) for state in renamed]
-    best = max(renamed, key=lambda state: sum(tensor.shape == shapes.get(name) for name, tensor in state.items()))
-    load_state(network, best, source=f"{path} as {model} with {skeleton.num_keypoints} keypoints")
-    _check_finite(best, source=str(path))
+
+    def renamed(tensors: Mapping[str, Any]) -> dict[str, Any]:
+        named = importing.rename(tensors, family.OFFICIAL_KEYS, source=source)
+        return _without_left_out(named, shapes, family.LEFT_OUT) if hasattr(family, "LEFT_OUT") else named
+
+    described = [renamed(state.tensors) for state in candidates]
+    fitting = [sum(tensor.shape == shapes.get(name) for name, tensor in one.items()) for one in described]
+    best = fitting.index(max(fitting))
+    said = f"{path} as {model} with {skeleton.num_keypoints} keypoints"
+    _check_fits(network.state_dict(), described[best], source=said)  # before a number of them is read
+    weights = renamed(candidates[best].load())
+    load_state(network, weights, source=said)
+    _check_finite(weights, source=str(path))
     spec = _as_its_authors_made_it(spec, source, family.DEFAULT)
-    return network.eval(), spec.with_provenance(imported_from=path.name, imported_sha256=_sha256(path))
+    origin = {"imported_from": path.name, "imported_sha256": _sha256(path)}
+    if candidates[best].wrapper:
+        origin["imported_wrapper"] = candidates[best].wrapper
+    return network.eval(), spec.with_provenance(**origin)
 
 
-def _without_left_out(state: Mapping[str, Tensor], own: Mapping[str, Any], pattern: str) -> dict[str, Tensor]:
+def _without_left_out(state: Mapping[str, Any], own: Mapping[str, Any], pattern: str) -> dict[str, Any]:
     """Return a state without what a smaller variant of the family leaves out of a larger one's file."""
     return {name: tensor for name, tensor in state.items() if name in own or not re.fullmatch(pattern, name)}
+
+
+def _refuse_ours(path: Path, opened: importing.Opened) -> None:
+    """Raise CheckpointError for files that need no import: another project's colour order would be noted in them."""
+    if SPEC_KEY in (opened.metadata or {}):
+        raise CheckpointError(f"{path} is a litepose checkpoint already: every command takes it as it is.")
+    if set(opened.keys) >= importing.TRAINING_KEYS:
+        raise CheckpointError(
+            f"{path} is what a litepose training goes on from (`litepose train --resume`). Its weights lie beside it, "
+            "as last.safetensors and best.safetensors."
+        )
+
+
+def _chosen(states: Sequence[importing.State], wrapper: str | None, path: Path) -> list[importing.State]:
+    """Return the states under that key, all where it is None. Raises SettingError."""
+    chosen = [state for state in states if wrapper is None or state.wrapper == wrapper]
+    if not chosen:
+        held = ", ".join(repr(state.wrapper) for state in states)
+        raise SettingError(f"{path} holds no weights under {wrapper!r}. Possible: {held}.")
+    return chosen
 
 
 def _check_finite(state: Mapping[str, Tensor], *, source: str) -> None:
@@ -239,11 +288,6 @@ def _settings_of(codec: Codec, network: type[nn.Module]) -> dict[str, Any]:
         for key in inspect.signature(type(codec)).parameters
         if key in parameters and getattr(codec, key) != parameters[key].default
     }
-
-
-def _shell(model: str, settings: Mapping[str, Any]) -> PoseNetwork:
-    with torch.device("meta"):  # shapes only, no memory and no random numbers
-        return models.build(model, **settings)
 
 
 def _build(spec: PoseSpec) -> PoseNetwork:

@@ -44,8 +44,8 @@ def small(recipe: Recipe) -> Recipe:
         space = {**supernet.search_space().to_json(), "input_sizes": [64]}
         supernet = supernet.model_copy(update={"space": space})
     # Teachers are files of the user's.
-    taught = {"hints": None, "distillation": None}
-    smaller = recipe.model_copy(update={"model": model, "run": run, "supernet": supernet, **taught, **validation})
+    others = {"hints": None, "distillation": None, "supernet": supernet}
+    smaller = recipe.model_copy(update={"model": model, "run": run, **others, **validation})
     return smaller.with_data(["synthetic:people=1-3,seed=1,size=64,length=4"])
 
 

@@ -20,7 +20,9 @@ from typing import Any
 from litepose.errors import MissingPackageError, ModelError, SettingError, nearest_name
 
 try:
-    from litepose.models.layers import PoseNetwork
+    import torch
+
+    from litepose.models.layers import NothingDrawn, PoseNetwork
 except ModuleNotFoundError as error:
     if error.name != "torch":
         raise
@@ -35,6 +37,11 @@ SHARED = {"layers", "light_trunks", "segmentation"}  # files that are no family
 def families() -> list[str]:
     """Return the names of all family files, sorted."""
     return sorted(info.name for info in pkgutil.iter_modules(__path__) if info.name not in SHARED)
+
+
+def modules() -> list[ModuleType]:
+    """Return all family files, by name."""
+    return [_import(family) for family in families()]
 
 
 def names() -> list[str]:
@@ -70,6 +77,12 @@ def build(name: str, *, num_keypoints: int, **settings: Any) -> PoseNetwork:
         if setting not in known:
             raise SettingError(f"{name} has no setting {setting!r}. {nearest_name(setting, known)}")
     return family.NETWORK(**{**family.VARIANTS[name], **settings, "num_keypoints": num_keypoints})
+
+
+def build_shell(name: str, *, num_keypoints: int, **settings: Any) -> PoseNetwork:
+    """Return the named network with shapes only: no memory, no random numbers. Raises ModelError, SettingError."""
+    with torch.device("meta"), NothingDrawn():
+        return build(name, num_keypoints=num_keypoints, **settings)
 
 
 def read_arch(path: str | Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from litepose.errors import InputSizeError, SettingError
 
@@ -70,6 +71,23 @@ class PoseNetwork(nn.Module):
     input_stride: int
     output_strides: tuple[int, ...]
     output_channels: tuple[int, ...]
+
+
+class NothingDrawn(TorchFunctionMode):
+    """While it is on, weights are not drawn: for networks on the meta device, which have none.
+
+    Drawing there does nothing but load torch's compiler, which takes seconds.
+    """
+
+    DRAWN = ("normal_", "uniform_", "trunc_normal_", "kaiming_normal_", "kaiming_uniform_", "xavier_uniform_")
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(function, "__name__", "") in self.DRAWN:
+            return args[0] if args else kwargs["tensor"]
+        return function(*args, **kwargs)
 
 
 class ConvNorm(nn.Module):

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from litepose import checkpoints
+from litepose import checkpoints, unfolding
 from litepose.codecs import AECodec, HeatmapCodec
 from litepose.codecs.heatmap_targets import HeatmapTargets
 from litepose.errors import InputSizeError, LiteposeError, RecipeError
@@ -29,7 +29,7 @@ from litepose.losses import Loss, heatmap_loss
 from litepose.spec import PoseSpec
 from litepose.training.data import Batch
 from litepose.training.recipe import DistillationSection, Recipe
-from litepose.weights import checkpoint_of, names
+from litepose.weights import names, path_of
 
 
 def open_distillation(recipe: Recipe, network: nn.Module, spec: PoseSpec, loss: Loss) -> Distillation | None:
@@ -37,14 +37,13 @@ def open_distillation(recipe: Recipe, network: nn.Module, spec: PoseSpec, loss: 
     section = recipe.distillation
     if section is None:
         return None
-    shipped = section.teacher in names()
-    path = checkpoint_of(section.teacher) if shipped else Path(recipe.data.root) / section.teacher
+    path = path_of(section.teacher) if section.teacher in names() else Path(recipe.data.root) / section.teacher
     try:
-        teacher, taught = checkpoints.load_network(path)
+        teacher, taught = _opened(path)
     except LiteposeError as error:
         raise RecipeError(
-            f"The recipe's [distillation] teacher {section.teacher!r} cannot be opened: {error} Give a .safetensors "
-            f"file that litepose wrote, relative to data.root, or one of {', '.join(names())}."
+            f"The recipe's [distillation] teacher {section.teacher!r} cannot be opened: {error} Give a checkpoint or a "
+            f"trainable .onnx file of litepose's, relative to data.root, or one of {', '.join(names())}."
         ) from error
     _check_fits(section, student=spec, teacher=taught)
     for size in [entry.size for entry in recipe.run.size_schedule] or [recipe.model.size]:
@@ -57,10 +56,21 @@ def open_distillation(recipe: Recipe, network: nn.Module, spec: PoseSpec, loss: 
     device = next(network.parameters()).device
     layout = torch.channels_last if recipe.run.channels_last else torch.contiguous_format
     teacher.to(device=device, memory_format=layout)  # type: ignore[call-overload]
-    kind = {AECodec.name: AEDistillation, HeatmapCodec.name: HeatmapDistillation}[spec.codec.name]
-    found = kind(section, teacher, taught, spec, loss, path=path, reduced=recipe.run.precision == "bf16")
+    kinds = {AECodec.name: AEDistillation, HeatmapCodec.name: HeatmapDistillation}
+    found = kinds[spec.codec.name](
+        section, teacher, taught, spec, loss, path=path, reduced=recipe.run.precision == "bf16"
+    )
     found.watch(network)
     return found
+
+
+def _opened(path: Path) -> tuple[nn.Module, PoseSpec]:
+    """Return the network of a file and its spec. Raises LiteposeError where it holds none."""
+    state, spec = unfolding.load(path) if path.suffix == ".onnx" else checkpoints.load(path)
+    checkpoints.check_is_network(spec, path)
+    network = checkpoints.build_network(spec)
+    checkpoints.load_state(network, state, source=str(path))
+    return network, spec
 
 
 class Distillation:
@@ -214,6 +224,11 @@ def _check_fits(section: DistillationSection, *, student: PoseSpec, teacher: Pos
     """Raise RecipeError where the student cannot learn from the teacher."""
     own, other = student.codec, teacher.codec
     said = f"The recipe's [distillation] teacher {section.teacher!r} is {teacher.model} with codec {other.name!r}"
+    if own.name not in (AECodec.name, HeatmapCodec.name):
+        raise RecipeError(
+            f"The recipe's [distillation] is for networks with codec {AECodec.name!r} or {HeatmapCodec.name!r}; "
+            f"{student.model} is trained with {own.name!r}. Leave [distillation] out."
+        )
     if own.name != other.name:
         raise RecipeError(
             f"{said}; {student.model} is trained with {own.name!r}. Bottom-up networks learn from bottom-up ones and "

@@ -160,6 +160,19 @@ class HintsSection(_Section):
         return maps
 
 
+class DistillationSection(_Section):
+    """A bigger litepose model from which the network learns beside the annotations, see `distillation.py`.
+
+    teacher: the name of a shipped model, or a checkpoint or trainable .onnx file, relative to data.root.
+    heatmap_factor: of the squared error to its heatmaps, beside the 1 of the annotations'. tag_factor: of that to its
+        tags (bottom-up networks).
+    """
+
+    teacher: str
+    heatmap_factor: NonNegativeFloat
+    tag_factor: NonNegativeFloat = 0.0
+
+
 class SupernetSection(_Section):
     """The network is the widest of a search space, and each step trains some of its sub-networks, see `supernet.py`.
 
@@ -194,19 +207,6 @@ class SupernetSection(_Section):
     def search_space(self) -> SearchSpace:
         """Return the space as an object."""
         return space_from_json(self.space)
-
-
-class DistillationSection(_Section):
-    """A bigger litepose model from which the network learns beside the annotations, see `distillation.py`.
-
-    teacher: the name of a shipped model, or a .safetensors file, relative to data.root.
-    heatmap_factor: of the squared error to its heatmaps, beside the 1 of the annotations'. tag_factor: of that to its
-        tags (bottom-up networks).
-    """
-
-    teacher: str
-    heatmap_factor: NonNegativeFloat
-    tag_factor: NonNegativeFloat = 0.0
 
 
 class SizeFrom(_Section):
@@ -280,19 +280,16 @@ class Recipe(_Section):
     optim: OptimSection
     run: RunSection
     hints: HintsSection | None = None
-    supernet: SupernetSection | None = None
     distillation: DistillationSection | None = None
+    supernet: SupernetSection | None = None
 
     @pydantic.model_validator(mode="after")
     def _one_thing_at_a_time(self) -> Recipe:
         elsewhere = {
-            "hints": self.hints,
-            "distillation": self.distillation,
-            "run.size_schedule": self.run.size_schedule,
-            "model.arch": self.model.arch,
-            "run.compile": self.run.compile,
+            "hints": self.hints, "distillation": self.distillation, "run.size_schedule": self.run.size_schedule,
+            "model.arch": self.model.arch, "run.compile": self.run.compile,
             "run.sync_batchnorm": self.run.sync_batchnorm,
-        }
+        }  # fmt: skip
         given = [key for key, value in elsewhere.items() if value]
         if self.supernet is not None and given:
             raise ValueError(f"a recipe with [supernet] trains many networks of many sizes: leave out {given[0]}")
