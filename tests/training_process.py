@@ -45,7 +45,7 @@ def steps(run: loop.Run, *, frozen: bool, together: int = 1) -> dict[str, list]:
 
 
 def norm_layers(share: Share) -> dict[str, torch.Tensor]:
-    """Return gradients, statistics and outputs of two normalisations over all processes, on this one's part of 8 pictures."""
+    """Return gradients, statistics and outputs of two normalisations, on this process's part of 8 pictures."""
     torch.manual_seed(3)
     layers = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.ReLU(), nn.Conv2d(5, 4, 1), nn.BatchNorm2d(4))
     pictures, wanted = torch.randn(8, 3, 9, 7), torch.randn(8, 4, 7, 5)

@@ -28,6 +28,7 @@ from litepose.geometry import check_input_size
 from litepose.losses import Loss, heatmap_loss
 from litepose.spec import PoseSpec
 from litepose.training.data import Batch
+from litepose.training.numerics import precision_of
 from litepose.training.recipe import DistillationSection, Recipe
 from litepose.weights import names, path_of
 
@@ -57,9 +58,7 @@ def open_distillation(recipe: Recipe, network: nn.Module, spec: PoseSpec, loss: 
     layout = torch.channels_last if recipe.run.channels_last else torch.contiguous_format
     teacher.to(device=device, memory_format=layout)  # type: ignore[call-overload]
     kinds = {AECodec.name: AEDistillation, HeatmapCodec.name: HeatmapDistillation}
-    found = kinds[spec.codec.name](
-        section, teacher, taught, spec, loss, path=path, reduced=recipe.run.precision == "bf16"
-    )
+    found = kinds[spec.codec.name](section, teacher, taught, spec, loss, path=path, precision=recipe.run.precision)
     found.watch(network)
     return found
 
@@ -76,7 +75,7 @@ def _opened(path: Path) -> tuple[nn.Module, PoseSpec]:
 class Distillation:
     """A frozen teacher, and how far the student is from it; a subclass for each codec.
 
-    reduced: the teacher computes in bfloat16 where that is enough. path: of the teacher, for messages and provenance.
+    precision: of the teacher's computation, as of the training's. path: of the teacher, for messages and provenance.
     """
 
     def __init__(
@@ -88,13 +87,13 @@ class Distillation:
         loss: Loss,
         *,
         path: Path,
-        reduced: bool,
+        precision: str,
     ) -> None:
-        self.section, self.teacher, self.path, self.reduced = (
+        self.section, self.teacher, self.path, self.precision = (
             section,
             teacher.eval().requires_grad_(False),
             path,
-            reduced,
+            precision,
         )
         self.taught, self.student, self.loss = taught, student, loss
         self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -120,7 +119,7 @@ class Distillation:
         To be called after the student has seen the batch.
         """
         images = batch.normalised(self.taught.input)
-        with torch.no_grad(), torch.autocast(images.device.type, torch.bfloat16, enabled=self.reduced):
+        with torch.no_grad(), precision_of(self.precision, images.device):
             taught = [output.float() for output in self.teacher(images)]
         outputs = [output.float() for output in self._seen.pop()]
         distilled = self._errors(outputs, taught, batch)

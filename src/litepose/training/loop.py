@@ -317,7 +317,7 @@ def _backward(run: Run, batch: Batch) -> dict[str, Tensor]:
     state, images = run.state, batch.normalised(run.spec.input)
     if run.recipe.run.channels_last:
         images = images.contiguous(memory_format=torch.channels_last)
-    precision = precision_of(run.recipe.run, run.device)
+    precision = precision_of(run.recipe.run.precision, run.device)
     if run.supernet is not None:
         parts = run.supernet.differentiate(
             images, batch.targets, step=state.step, precision=precision, scale=state.scaler.scale

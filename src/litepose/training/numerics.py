@@ -39,9 +39,9 @@ def open_device(name: str, precision: str = "fp32") -> torch.device:
     return device
 
 
-def precision_of(run: RunSection, device: torch.device) -> torch.autocast:
-    """Return the context in which the network computes."""
-    return torch.autocast(device.type, PRECISIONS[run.precision], enabled=run.precision != "fp32")
+def precision_of(name: str, device: torch.device) -> torch.autocast:
+    """Return the context in which a network computes in the precision of this name."""
+    return torch.autocast(device.type, PRECISIONS[name], enabled=name != "fp32")
 
 
 def make_scaler(run: RunSection, device: torch.device) -> torch.amp.GradScaler:
