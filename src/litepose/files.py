@@ -40,6 +40,13 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_leftovers(folder: str | Path) -> None:
+    """Remove the temporary files that a killed process left in `folder`; nobody else may be writing there."""
+    for path in Path(folder).glob(".*-*"):
+        if re.fullmatch(r"\..+-[0-9a-f]{8}(\.\w+)?", path.name) and path.is_file():
+            path.unlink(missing_ok=True)
+
+
 def check_writable(path: str | Path) -> None:
     """Raise SettingError where no file `path` could be written; known before the work that it is for.
 

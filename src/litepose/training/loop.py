@@ -22,13 +22,14 @@ from torch import Tensor, nn
 
 from litepose import checkpoints, files
 from litepose.distributed import Share
-from litepose.errors import SettingError, TrainingError
+from litepose.errors import SettingError
 from litepose.losses import Loss
 from litepose.spec import PoseSpec
 from litepose.training.batch_norm import synchronise
 from litepose.training.clock import Clock
 from litepose.training.data import Batch, TrainingSamples, batches, steps_per_epoch
 from litepose.training.distillation import open_distillation
+from litepose.training.endings import diverged, explained
 from litepose.training.guard import GuardedSteps
 from litepose.training.hints import open_hints
 from litepose.training.log import RunLog, describe
@@ -167,6 +168,7 @@ def _train(
         recipe, folder, resume=resume, start_from=start_from, device=device, evaluate=evaluate, share=share
     )
     if share.is_first:
+        files.remove_leftovers(folder)
         files.write_text(folder / "recipe.toml", recipe.to_toml())
     step = run.state.step
     log = RunLog(
@@ -176,15 +178,8 @@ def _train(
     with log, StopOnSignal() as stop, chosen_kernels(recipe.run, run.device):
         for note in notes:
             log.say(note)
-        try:
+        with explained(folder, lambda: run.state.step):
             return _go_on(run, log, stop)
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            raise TrainingError(
-                f"A process that prepares pictures died after step {run.state.step}: {error}. If memory ran out, lower "
-                "run.workers or run.batch. Add --resume to go on from the last checkpoint."
-            ) from error
 
 
 def set_up(
@@ -395,7 +390,7 @@ def _advance(run: Run, batch: Batch) -> None:
 def _settle(run: Run) -> None:
     """Bring the guard's numbers, where there is one, into the state. Raises TrainingError."""
     if run.guard is not None and run.guard.settle() >= run.recipe.run.bad_steps:
-        raise _diverged(run)
+        raise diverged(run.folder, run.state.step, run.recipe.run.bad_steps)
 
 
 def _count(run: Run, values: Mapping[str, float] | None) -> None:
@@ -408,15 +403,7 @@ def _count(run: Run, values: Mapping[str, float] | None) -> None:
     state.bad_steps += 1
     state.skipped += 1
     if state.bad_steps >= limit:
-        raise _diverged(run)
-
-
-def _diverged(run: Run) -> TrainingError:
-    return TrainingError(
-        f"The loss or its gradient was not finite in {run.recipe.run.bad_steps} steps in a row, the last being step "
-        f"{run.state.step}. The weights before them are in {run.folder}. Lower optim.lr, set optim.clip_norm, or train "
-        "in fp32."
-    )
+        raise diverged(run.folder, run.state.step, run.recipe.run.bad_steps)
 
 
 def _log(run: Run, log: RunLog, clock: Clock) -> None:

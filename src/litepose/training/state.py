@@ -101,13 +101,21 @@ _NUMBERS = ("step", "bad_steps", "skipped", "sums", "counted", "best")
 def save_checkpoint(folder: Path, state: TrainingState, recipe: str, *, processes: int = 1) -> None:
     """Write the state with the recipe's text and the number of processes; always one complete file lies in `folder`.
 
-    Raises SettingError where it cannot be written; the one before it is then still there.
+    Raises TrainingError where it cannot be written; the one before it is then still there.
     """
     temporary = folder / f"{NAME}.tmp"
-    with temporary.open("wb") as file:
-        torch.save({**state.to_checkpoint(), "recipe": recipe, "processes": processes}, file)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with temporary.open("wb") as file:
+            torch.save({**state.to_checkpoint(), "recipe": recipe, "processes": processes}, file)
+            file.flush()
+            os.fsync(file.fileno())
+    except (OSError, RuntimeError) as error:  # torch hides the first behind the second
+        temporary.unlink(missing_ok=True)
+        cause = error.__context__ if isinstance(error.__context__, OSError) else error
+        raise TrainingError(
+            f"The checkpoint of step {state.step} cannot be written to {folder}: {cause}. The one before it is "
+            "untouched. Make room or give the folder its permissions back, then go on with --resume."
+        ) from error
     if (folder / NAME).exists():
         (folder / NAME).replace(folder / PREVIOUS)
     temporary.replace(folder / NAME)
