@@ -154,7 +154,7 @@ def test_maps_of_another_stride_are_resized(tmp_path):
     for output, heat in zip(outputs, (taught_map[:, :17], fine), strict=True):
         heat = heat.clamp(min=0)
         weight = 1 + 12 * heat
-        wanted += float(((output[:, :17] - heat).square() * weight / weight.mean()).mean())
+        wanted += ((output[:, :17] - heat).square() * weight / weight.mean()).mean().item()
     assert float(error) == pytest.approx(wanted, rel=1e-5)
 
 

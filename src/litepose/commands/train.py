@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from litepose.commands.options import DeviceOption
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from litepose.training.recipe import Recipe
 
 MAX_LISTED = 20  # unreadable pictures of a training set that are named
 
@@ -50,12 +55,7 @@ def run(
             console.print(f"Without validation: {validated.source} is not in {resolved.data.root}.", highlight=False)
     folder = output or Path("runs") / Path(recipe).stem
     if dry_run:
-        from litepose.training import dry_run as rehearsal
-
-        console.print(resolved.to_toml(), highlight=False, markup=False, soft_wrap=True)
-        rehearsed = rehearsal.dry_run(resolved, folder, start_from=start_from, device=device)
-        for line in (*rehearsed.notes, *rehearsal.describe(rehearsed)):
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+        _rehearse(resolved, folder, start_from, device, console)
         return
     from litepose.training.loop import train  # after the recipe, whose errors need no torch
 
@@ -74,3 +74,13 @@ def run(
             console.print(f"{name} weights: {path}", highlight=False, soft_wrap=True)
     if result.stopped_by is not None:
         raise typer.Exit(128 + result.stopped_by)  # as shells say it: 130 after Ctrl-C, 143 after SIGTERM
+
+
+def _rehearse(recipe: Recipe, folder: Path, start_from: str | None, device: str, console: Console) -> None:
+    """Print the recipe and what a training by it would be."""
+    from litepose.training.dry_run import describe, dry_run
+
+    console.print(recipe.to_toml(), highlight=False, markup=False, soft_wrap=True)
+    result = dry_run(recipe, folder, start_from=start_from, device=device)
+    for line in (*result.notes, *describe(result)):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
