@@ -7,13 +7,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from litepose.codecs.ae import AECodec
-from litepose.codecs.base import Codec, Found, Pass
+from litepose.codecs.base import Codec, Found, MapLayers, Pass
 from litepose.codecs.heatmap import HeatmapCodec
 from litepose.errors import SpecError, nearest_name
 
 CODECS: dict[str, type] = {kind.name: kind for kind in (AECodec, HeatmapCodec)}
 
-__all__ = ["CODECS", "AECodec", "Codec", "Found", "HeatmapCodec", "Pass", "codec_from_json", "codec_to_json"]
+__all__ = [
+    "CODECS",
+    "AECodec",
+    "Codec",
+    "Found",
+    "HeatmapCodec",
+    "MapLayers",
+    "Pass",
+    "codec_from_json",
+    "codec_to_json",
+]
 
 
 def codec_to_json(codec: Codec) -> dict[str, Any]:
