@@ -53,7 +53,7 @@ def run(
     skeleton: SkeletonOption = None,
     size: SizeOption = None,
     arch: ArchOption = None,
-    layers: Annotated[bool, typer.Option("--layers", help="One line for each layer.")] = False,
+    layers: Annotated[bool, typer.Option("--layers", help="One line for each layer, then for each part.")] = False,
     json: JsonOption = None,
 ) -> None:
     from litepose.files import write_report
@@ -150,7 +150,10 @@ def _print(info: Info, *, layers: bool) -> None:
     console.print(table)
     if layers and info.counts:
         wide = Console(width=max(console.width, LAYER_TABLE_WIDTH))  # narrow terminals wrap it, nothing is cut
-        wide.print(_layer_table(info.counts.layers))
+        from litepose.counting import by_part
+
+        wide.print(_layer_table("layer", info.counts.layers))
+        wide.print(_layer_table("part", by_part(info.counts.layers)))
 
 
 def _add_reference_counts(table: Any, info: Info, report: dict[str, Any]) -> None:
@@ -179,12 +182,12 @@ def _readable(value: Any) -> str:
     return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _layer_table(layers: tuple[LayerCount, ...]) -> Any:
+def _layer_table(what: str, layers: tuple[LayerCount, ...]) -> Any:
     from rich.table import Column, Table
 
-    numbers = [Column(what, justify="right", no_wrap=True) for what in ("parameters", "MACs", "reference rule")]
+    numbers = [Column(name, justify="right", no_wrap=True) for name in ("parameters", "MACs", "reference rule")]
     table = Table(
-        Column("layer", overflow="fold"),
+        Column(what, overflow="fold"),
         Column("kind", no_wrap=True),
         Column("output", no_wrap=True),
         *numbers,
