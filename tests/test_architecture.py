@@ -89,6 +89,9 @@ TABLE = {
         "failure_report*",
         "page",
     ],
+    "published": [],
+    "published.rows": ["models*", "spec", "counting", "published.*"],
+    "published.*": [*FORMATS, "checkpoints", "counting", "export", "runtimes*", "published.*"],
     "doctor": [*FORMATS, "runtimes*", "weights", "datasets*", "predictor", "checkpoints", "training*", "export"],
     "benchmark": [*FORMATS, *PICTURES, "predictor", "runtimes*"],
 }
@@ -111,9 +114,10 @@ TORCH = [
     "export_litehrnet",
     "counting",
     "search.evaluate",
+    "published*",
     "training*",
 ]
-NUMPY_AGAIN = ["training.recipe", "training"]
+NUMPY_AGAIN = ["training.recipe", "training", "published", "published.frame_rates"]
 HEAVY = (
     "torch",
     "scipy",
