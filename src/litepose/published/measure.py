@@ -28,8 +28,8 @@ from litepose.skeleton import SKELETONS
 
 REFERENCE = ("litepose_xs", (256, 256), 14)
 REFERENCE_WORDS = "litepose_xs at 256x256 with 14 keypoints"
-MOST_ROUNDS, FEWEST_ROUNDS = 15, 5
-ENOUGH_S = 12.0  # of rounds: no new one is begun once the fewest are done
+MOST_ROUNDS, FEWEST_ROUNDS = 11, 5
+ENOUGH_S = 8.0  # of rounds: no new one is begun once the fewest are done
 VIEWS = (1, 2)  # without and with flip test: how many crops a person costs
 
 
