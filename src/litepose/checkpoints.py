@@ -74,6 +74,7 @@ def default_spec(
         input=InputSpec(size=(width, height), resize=resize, stride=network.input_stride),
         outputs=tuple(OutputSpec(*output) for output in outputs),
         network=network_settings,
+        provenance={"note": default.notes[model]} if model in default.notes else {},
     )
 
 

@@ -142,9 +142,17 @@ def _at_outputs(module: nn.Module, x: Tensor, output: Tensor) -> int:
     return true_macs(module, x, output)
 
 
+_LITEPOSE_PER_ELEMENT = {nn.BatchNorm2d: 2, nn.ReLU6: 1, nn.ReLU: 2, nn.Upsample: 2, nn.UpsamplingNearest2d: 1}
+
+
 def _litepose(module: nn.Module, x: Tensor, output: Tensor) -> int:
-    # ptflops, as mit-han-lab/litepose@00b702d uses it.
-    per_element = {nn.BatchNorm2d: 2, nn.ReLU6: 1, nn.ReLU: 2}.get(type(module), 0)
+    # ptflops, as mit-han-lab/litepose@00b702d uses it. It sees ReLU, pools and upsampling twice: the module and the
+    # function that it calls. UpsamplingNearest2d stands for a function that the authors call without a module.
+    if isinstance(module, nn.AdaptiveAvgPool2d):
+        return 2 * x.numel()
+    per_element = _LITEPOSE_PER_ELEMENT.get(type(module), 0)
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and module.bias is not None:
+        per_element = 1
     return _at_outputs(module, x, output) + per_element * output.numel()
 
 
@@ -163,13 +171,17 @@ def _torchstat(module: nn.Module, x: Tensor, output: Tensor) -> int:
 
 # Where a transposed convolution is charged at its outputs, it costs 4 times the truth at stride 2.
 RULES = {
-    "litepose": Rule("as ptflops: deconvolutions at their outputs; norm 2 an element, ReLU 2, ReLU6 1", _litepose),
+    "litepose": Rule(
+        "as ptflops: deconvolutions at their outputs; norm, ReLU, pools and upsampling 2 an element, bias and ReLU6 1",
+        _litepose,
+    ),
     "torchstat": Rule(
         "as torchstat: leaf modules once; bias 1 an element, norm 2, ReLU 1; pools to 1x1; upsampling",
         _torchstat,
         binary=True,
         last_call_only=True,
     ),
+    "higherhrnet": Rule("as HRNet's summary, but in powers of ten: see lpn", _at_outputs),
     "lpn": Rule("as HRNet's summary: deconvolutions at their outputs; nothing but weights", _at_outputs, binary=True),
 }
 

@@ -29,12 +29,19 @@ def cases(topic: str) -> list[str]:
 
 
 def load_case(topic: str, case: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Return (description, arrays) of one case; skip the test where it is not at hand."""
+    """Return (description, arrays) of one case; skip the test where it is not at hand.
+
+    A fixture made small for the tests holds its layout as JSON text in the .npz, where it is compressed.
+    """
     for root in roots():
         description = root / topic / f"{case}.json"
         if description.is_file():
-            with np.load(description.with_suffix(".npz"), allow_pickle=False) as arrays:
-                return json.loads(description.read_text()), dict(arrays)
+            about = json.loads(description.read_text())
+            with np.load(description.with_suffix(".npz"), allow_pickle=False) as file:
+                arrays = dict(file)
+            if "layout" in arrays:
+                about["layout"] = json.loads(str(arrays.pop("layout")))
+            return about, arrays
     pytest.skip(f"fixture {topic}/{case} is not at hand; set LITEPOSE_PARITY to the folder of all fixtures")
 
 

@@ -4,7 +4,8 @@ Sun et al., "Deep High-Resolution Representation Learning for Human Pose Estimat
 leoxiaobin/deep-high-resolution-net.pytorch@00d7bf7 (lib/models/pose_hrnet.py). `hrnet_w16_small` is the Small HRNet of
 Yu et al. 2021 (Lite-HRNet): the layout of HRNetV2-W18-Small-v1 (HRNet/HRNet-Semantic-Segmentation) with width 16, the
 one layout that has the paper's 1.3M parameters and 0.54 G. Nothing differs from the authors' arithmetic; the names of
-the parts do (`OFFICIAL_KEYS`). HigherHRNet takes `Trunk`, `TRUNK_KEYS`, `BasicBlock` and `start_small` from here.
+the parts do (`OFFICIAL_KEYS`). HigherHRNet takes `Trunk`, `BasicBlock`, their keys and `start_small` from here,
+EfficientHRNet `Exchange` and `exchange_keys`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,14 @@ import torch
 from torch import Tensor, nn
 
 from litepose.errors import SettingError
-from litepose.models.layers import ConvNorm, FamilyDefault, PoseNetwork, check_input_size
+from litepose.models.layers import (
+    ConvNorm,
+    FamilyDefault,
+    Keys,
+    PoseNetwork,
+    check_input_size,
+    conv_norm_keys,
+)
 
 STEM_CHANNELS = 64
 BOTTLENECK_EXPANSION = 4
@@ -67,6 +75,8 @@ class HRNet(PoseNetwork):
 class Trunk(nn.Module):
     """Everything before the heads: (B, 3, H, W) -> maps at strides 4, 8, 16, 32 with width, 2, 4, 8 times width.
 
+    blocks: of every branch, or of each one: ((2 numbers), (3), (4)) for the stages with 2, 3 and 4 branches, 0 as in
+        `Exchange`.
     num_outputs: how many of the four are computed, the finest first (HRNet and HigherHRNet read only that one).
     The other arguments: as in `HRNet`. Raises SettingError.
     """
@@ -78,13 +88,14 @@ class Trunk(nn.Module):
         bottleneck_channels: int = 64,
         bottlenecks: int = 4,
         modules: Sequence[int] = (1, 4, 3),
-        blocks: int = 4,
+        blocks: int | Sequence[Sequence[int]] = 4,
         num_outputs: int = 1,
     ) -> None:
         super().__init__()
-        _check_counts(width, bottleneck_channels, bottlenecks, blocks, *modules)
+        _check_counts(width, bottleneck_channels, bottlenecks, *modules)
         if len(modules) != NUM_STAGES:
             raise SettingError(f"HRNet has {NUM_STAGES} stages of modules; found modules={list(modules)}.")
+        depths = blocks_of_branches(blocks)
         self.stem = nn.Sequential(
             ConvNorm(3, STEM_CHANNELS, kernel=3, stride=2, activation=nn.ReLU),
             ConvNorm(STEM_CHANNELS, STEM_CHANNELS, kernel=3, stride=2, activation=nn.ReLU),
@@ -101,7 +112,9 @@ class Trunk(nn.Module):
             if number == NUM_STAGES - 1:
                 outputs[-1] = num_outputs
             self.transitions.append(Transition(before, widths))
-            self.stages.append(nn.Sequential(*(Exchange(widths, blocks=blocks, num_outputs=n) for n in outputs)))
+            self.stages.append(
+                nn.Sequential(*(Exchange(widths, blocks=depths[number], num_outputs=n) for n in outputs))
+            )
             before = widths
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -161,12 +174,13 @@ class Transition(nn.Module):
 class Exchange(nn.Module):
     """Basic blocks on each branch; then each output is the rectified sum of all branches brought to its size.
 
+    blocks: how many on each branch; 0 = one 3x3 convolution instead (mit-han-lab/litepose@00b702d, NUM_BLOCKS 0).
     paths[i][j] leads from branch j to output i.
     """
 
-    def __init__(self, widths: Sequence[int], *, blocks: int, num_outputs: int) -> None:
+    def __init__(self, widths: Sequence[int], *, blocks: Sequence[int], num_outputs: int) -> None:
         super().__init__()
-        self.branches = nn.ModuleList(nn.Sequential(*(BasicBlock(width) for _ in range(blocks))) for width in widths)
+        self.branches = nn.ModuleList(_branch(width, count) for width, count in zip(widths, blocks, strict=True))
         self.paths = nn.ModuleList(
             nn.ModuleList(_path(widths, j, i) for j in range(len(widths))) for i in range(num_outputs)
         )
@@ -190,6 +204,26 @@ def start_small(network: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
 
 
+def blocks_of_branches(blocks: int | Sequence[Sequence[int]]) -> list[list[int]]:
+    """Return the number of blocks of each branch of the stages with 2, 3 and 4 branches. Raises SettingError."""
+    branches = range(2, NUM_STAGES + 2)
+    if isinstance(blocks, int):
+        _check_counts(blocks)
+        return [[blocks] * count for count in branches]
+    if not isinstance(blocks, Sequence) or [len(one) for one in blocks] != list(branches):
+        raise SettingError(
+            f"blocks is one number, or 2, 3 and 4 numbers for the branches of each stage; found {blocks}."
+        )
+    _check_counts(*(count for one in blocks for count in one), least=0)
+    return [list(one) for one in blocks]
+
+
+def _branch(width: int, blocks: int) -> nn.Module:
+    if blocks == 0:
+        return ConvNorm(width, width, kernel=3)
+    return nn.Sequential(*(BasicBlock(width) for _ in range(blocks)))
+
+
 def _path(widths: Sequence[int], source: int, target: int) -> nn.Module:
     """Return the way from one branch to another: 1x1 and repeat pixels upwards, one 3x3 for each halving downwards."""
     if source == target:
@@ -205,10 +239,10 @@ def _path(widths: Sequence[int], source: int, target: int) -> nn.Module:
     return steps
 
 
-def _check_counts(*values: Any) -> None:
+def _check_counts(*values: Any, least: int = 1) -> None:
     for value in values:
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise SettingError(f"Widths and counts of an HRNet are positive whole numbers; found {value!r}.")
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise SettingError(f"Widths and counts of an HRNet are whole numbers from {least} on; found {value!r}.")
 
 
 NETWORK = HRNet
@@ -230,7 +264,7 @@ DEFAULT = FamilyDefault(
     counting_by_variant={"hrnet_w16_small": "torchstat"},  # it is printed by the authors of Lite-HRNet
 )
 
-_BLOCK = (("conv1", "first.conv"), ("bn1", "first.norm"), ("conv2", "second.conv"), ("bn2", "second.norm"))
+BLOCK_PARTS = (("conv1", "first.conv"), ("bn1", "first.norm"), ("conv2", "second.conv"), ("bn2", "second.norm"))
 _BOTTLENECK = (
     ("conv1", "reduce.conv"), ("bn1", "reduce.norm"), ("conv2", "spatial.conv"), ("bn2", "spatial.norm"),
     ("conv3", "expand.conv"), ("bn3", "expand.norm"),
@@ -239,40 +273,43 @@ _BOTTLENECK = (
 _CONV_NORM = (("0", "conv"), ("1", "norm"))
 
 
-def _trunk_keys() -> tuple[tuple[str, str], ...]:
-    """Return the rules for the trunk; the authors count transitions from 1 and stages from 2."""
-    rules = []
-    for i in (0, 1):
-        rules += [
-            (rf"conv{i + 1}\.(\w+)", rf"trunk.stem.{i}.conv.\1"),
-            (rf"bn{i + 1}\.(\w+)", rf"trunk.stem.{i}.norm.\1"),
-        ]
-    rules += [(rf"layer1\.(\d+)\.{theirs}\.(\w+)", rf"trunk.stage1.\1.{ours}.\2") for theirs, ours in _BOTTLENECK]
+def exchange_keys() -> Keys:
+    """Return the rules for the exchange modules; the authors count the stages from 2."""
+    rules: list[tuple[str, str]] = []
     for i in range(NUM_STAGES):
-        transition, stage = rf"transition{i + 1}\.(\d+)", rf"stage{i + 2}\.(\d+)"
+        theirs, ours = rf"stage{i + 2}\.(\d+)", rf"trunk.stages.{i}.\1"
+        branch = rf"{theirs}\.branches\.(\d+)"
         rules += [
-            (rf"{stage}\.branches\.(\d+)\.(\d+)\.{theirs}\.(\w+)", rf"trunk.stages.{i}.\1.branches.\2.\3.{ours}.\4")
-            for theirs, ours in _BLOCK
+            (rf"{branch}\.(\d+)\.{part}\.(\w+)", rf"{ours}.branches.\2.\3.{our_part}.\4")
+            for part, our_part in BLOCK_PARTS
         ]
-        for theirs, ours in _CONV_NORM:
+        for part, our_part in _CONV_NORM:
+            fuse = rf"{theirs}\.fuse_layers\.(\d+)\.(\d+)"
             rules += [
-                (rf"{transition}\.(?:0\.)?{theirs}\.(\w+)", rf"trunk.transitions.{i}.branches.\1.{ours}.\2"),
+                (rf"{branch}\.{part}\.(\w+)", rf"{ours}.branches.\2.{our_part}.\3"),  # in place of blocks
                 # up: one convolution; down: a chain of them
-                (
-                    rf"{stage}\.fuse_layers\.(\d+)\.(\d+)\.{theirs}\.(\w+)",
-                    rf"trunk.stages.{i}.\1.paths.\2.\3.0.{ours}.\4",
-                ),
-                (
-                    rf"{stage}\.fuse_layers\.(\d+)\.(\d+)\.(\d+)\.{theirs}\.(\w+)",
-                    rf"trunk.stages.{i}.\1.paths.\2.\3.\4.{ours}.\5",
-                ),
+                (rf"{fuse}\.{part}\.(\w+)", rf"{ours}.paths.\2.\3.0.{our_part}.\4"),
+                (rf"{fuse}\.(\d+)\.{part}\.(\w+)", rf"{ours}.paths.\2.\3.\4.{our_part}.\5"),
             ]
     return tuple(rules)
 
 
+def _trunk_keys() -> Keys:
+    """Return the rules for the trunk; the authors count transitions from 1."""
+    rules: list[tuple[str, str]] = []
+    for i in (0, 1):
+        rules += conv_norm_keys(f"conv{i + 1}", f"bn{i + 1}", f"trunk.stem.{i}")
+    rules += [(rf"layer1\.(\d+)\.{theirs}\.(\w+)", rf"trunk.stage1.\1.{ours}.\2") for theirs, ours in _BOTTLENECK]
+    for i in range(NUM_STAGES):
+        transition = rf"transition{i + 1}\.(\d+)"
+        for theirs, ours in _CONV_NORM:
+            rules.append((rf"{transition}\.(?:0\.)?{theirs}\.(\w+)", rf"trunk.transitions.{i}.branches.\1.{ours}.\2"))
+    return (*rules, *exchange_keys())
+
+
 # The authors' name of a tensor (a whole-name pattern) -> ours.
-TRUNK_KEYS: tuple[tuple[str, str], ...] = _trunk_keys()
-OFFICIAL_KEYS: tuple[tuple[str, str], ...] = (*TRUNK_KEYS, (r"final_layer\.(\w+)", r"head.\1"))
+TRUNK_KEYS: Keys = _trunk_keys()
+OFFICIAL_KEYS: Keys = (*TRUNK_KEYS, (r"final_layer\.(\w+)", r"head.\1"))
 
 _COCO, _MPII = "COCO val2017, boxes of person AP .564, flip test", "MPII val, flip test"
 _G = 2**30  # of the authors' summary, and of Lite-HRNet's

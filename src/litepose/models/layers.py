@@ -7,11 +7,12 @@ A module that owns a batch normalisation has `fold_norm()`, which moves it into 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from litepose.errors import InputSizeError, SettingError
@@ -34,6 +35,7 @@ class FamilyDefault:
     official_colour: the channel order that the authors' own weights expect; official_colour_by_keypoints: where weights
         for that many keypoints expect another one. Mean and std are `InputSpec`'s, of the channels in that order:
         (0.485, 0.456, 0.406) belong to B, G, R where the order is BGR, as the HRNet family's code normalises.
+    notes: variant -> what is not known of it for sure; it goes into the provenance of its specs.
     official_codec_by_keypoints: codec settings that the authors' weights for that many keypoints need besides.
     counting: the rule by which the authors counted what the network costs, as `counting` names it;
         counting_by_variant: where a variant's authors had another one.
@@ -49,6 +51,7 @@ class FamilyDefault:
     counting: str = "litepose"
     counting_by_variant: Mapping[str, str] = field(default_factory=dict)
     codec_settings: Mapping[str, Any] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 class PoseNetwork(nn.Module):
@@ -64,7 +67,13 @@ class PoseNetwork(nn.Module):
 
 
 class ConvNorm(nn.Module):
-    """Convolution without bias, batch normalisation, activation; padded so that stride 1 keeps the size."""
+    """Convolution, batch normalisation, activation; padded so that stride 1 keeps the size.
+
+    bias: the convolution's. It learns nothing, as the normalisation does not see an offset common to all pixels; some
+        authors' weights have it.
+    tensorflow_padding: where stride 2 leaves one row and column of zeros over, they lie below and right, as in
+        TensorFlow, else above and left.
+    """
 
     def __init__(
         self,
@@ -74,21 +83,31 @@ class ConvNorm(nn.Module):
         kernel: int = 1,
         stride: int = 1,
         groups: int = 1,
-        activation: type[nn.ReLU] | type[nn.ReLU6] | None = nn.ReLU6,
+        bias: bool = False,
+        tensorflow_padding: bool = False,
+        activation: type[nn.ReLU] | type[nn.ReLU6] | type[nn.SiLU] | None = nn.ReLU6,
     ) -> None:
         super().__init__()
+        padding = (kernel - stride) // 2 if tensorflow_padding else kernel // 2
+        self.end_zeros = (kernel - stride) % 2 if tensorflow_padding else 0
         self.conv = nn.Conv2d(
-            in_channels, out_channels, kernel, stride=stride, padding=kernel // 2, groups=groups, bias=False
+            in_channels, out_channels, kernel, stride=stride, padding=padding, groups=groups, bias=bias
         )
+        if self.conv.bias is not None:
+            self.conv.bias.requires_grad_(False)
         self.norm: nn.Module = nn.BatchNorm2d(out_channels)
         self.activation = activation(inplace=True) if activation else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.end_zeros:
+            x = F.pad(x, (0, self.end_zeros, 0, self.end_zeros))
         return self.activation(self.norm(self.conv(x)))
 
     def fold_norm(self) -> None:
         """Move the normalisation's scale and offset into the convolution."""
         scale, offset = norm_as_affine(self.norm)
+        if self.conv.bias is not None:
+            offset = offset + scale * self.conv.bias
         self.conv.weight = nn.Parameter(self.conv.weight * scale.reshape(-1, 1, 1, 1))
         self.conv.bias = nn.Parameter(offset)
         self.norm = nn.Identity()
@@ -178,6 +197,31 @@ def make_divisible(value: float, divisor: int = 8) -> int:
     """Return the nearest multiple of `divisor`, at least one, and never below 0.9 of `value` (MobileNet's rule)."""
     nearest = max(divisor, int(value + divisor / 2) // divisor * divisor)
     return nearest + divisor if nearest < 0.9 * value else nearest
+
+
+def ae_output_channels(
+    num_keypoints: int,
+    *,
+    tag_per_keypoint: bool,
+    center_keypoint: bool,
+    heatmap_outputs: Sequence[bool],
+    tag_outputs: Sequence[bool],
+) -> tuple[int, ...]:
+    """Return the channels of the two outputs of a network for associative embedding. Raises SettingError.
+
+    tag_per_keypoint: a tag map for each keypoint, else one for all.
+    center_keypoint: one more keypoint, the person's centre, after the skeleton's own.
+    heatmap_outputs, tag_outputs: which of the two outputs hold heatmaps, which tags (after the heatmaps).
+    """
+    num_maps = num_keypoints + bool(center_keypoint)
+    num_tags = num_maps if tag_per_keypoint else 1
+    found = f"heatmap_outputs {heatmap_outputs!r}, tag_outputs {tag_outputs!r}"
+    if len(heatmap_outputs) != 2 or len(tag_outputs) != 2:
+        raise SettingError(f"The network has 2 outputs; found {found}. Give each a flag for heatmaps and one for tags.")
+    channels = tuple(num_maps * h + num_tags * t for h, t in zip(heatmap_outputs, tag_outputs, strict=True))
+    if min(channels) < 1:
+        raise SettingError(f"Each output needs heatmaps or tags; found {num_maps} keypoints, {found}.")
+    return channels
 
 
 def conv_norm_keys(conv: str, norm: str, ours: str) -> Keys:

@@ -20,6 +20,7 @@ from litepose.models.layers import (
     FusionDeconv,
     PoseNetwork,
     SeparableHead,
+    ae_output_channels,
     check_input_size,
     make_divisible,
 )
@@ -54,9 +55,7 @@ class LitePose(PoseNetwork):
     """Pictures to heatmaps and tags at stride 4, heatmaps at stride 2.
 
     arch: as the authors' JSON files (`arch_from_json`).
-    tag_per_keypoint: a tag map for each keypoint, else one for all.
-    center_keypoint: one more keypoint, the person's centre, after the skeleton's own.
-    heatmap_outputs, tag_outputs: which of the two outputs hold heatmaps, which tags (after the heatmaps).
+    tag_per_keypoint, center_keypoint, heatmap_outputs, tag_outputs: see `ae_output_channels`.
     deconv_kernels: of the three deconvolutions, each 4, 3 or 2.
     simple_head: plain deconvolutions and no raw branches (the authors' ablation, `simplenet`).
     """
@@ -78,9 +77,13 @@ class LitePose(PoseNetwork):
     ) -> None:
         super().__init__()
         shape = arch_from_json(arch)
-        num_maps = num_keypoints + bool(center_keypoint)
-        num_tags = num_maps if tag_per_keypoint else 1
-        self.output_channels = _output_channels(num_maps, num_tags, heatmap_outputs, tag_outputs)
+        self.output_channels = ae_output_channels(
+            num_keypoints,
+            tag_per_keypoint=tag_per_keypoint,
+            center_keypoint=center_keypoint,
+            heatmap_outputs=heatmap_outputs,
+            tag_outputs=tag_outputs,
+        )
 
         self.stem = nn.Sequential(
             ConvNorm(3, STEM_CHANNELS, kernel=3, stride=2),
@@ -256,22 +259,6 @@ def _three(kernels: Sequence[int]) -> Sequence[int]:
     if len(kernels) != 3:
         raise SettingError(f"deconv_kernels must be 3 kernels; found {kernels!r}.")
     return kernels
-
-
-def _output_channels(
-    num_maps: int, num_tags: int, heatmap_outputs: Sequence[bool], tag_outputs: Sequence[bool]
-) -> tuple[int, ...]:
-    if len(heatmap_outputs) != 2 or len(tag_outputs) != 2:
-        raise SettingError(
-            f"LitePose has 2 outputs; found heatmap_outputs {heatmap_outputs!r}, tag_outputs {tag_outputs!r}."
-        )
-    channels = tuple(num_maps * h + num_tags * t for h, t in zip(heatmap_outputs, tag_outputs, strict=True))
-    if min(channels) < 1:
-        raise SettingError(
-            f"Each output needs heatmaps or tags; found {num_maps} keypoints, heatmap_outputs {heatmap_outputs!r}, "
-            f"tag_outputs {tag_outputs!r}."
-        )
-    return channels
 
 
 NETWORK = LitePose
