@@ -41,6 +41,7 @@ TABLE = {
     "codecs.maps": [*VALUES, "codecs.base", "codecs.topk"],
     "codecs.ae*": [*VALUES, *CODEC_PIECES, "codecs.ae_*"],
     "codecs.heatmap*": [*VALUES, *CODEC_PIECES, "codecs.heatmap_*"],
+    "codecs.paf*": [*VALUES, *CODEC_PIECES, "codecs.paf_*"],
     "codecs.*": [*VALUES, *CODEC_PIECES],
     "spec": ["skeleton", "codecs"],
     "runtimes": ["spec", "runtimes.*"],

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,13 +20,13 @@ import torch
 from torch import Tensor, nn
 
 from litepose import importing, models
-from litepose.codecs import CODECS, Codec
+from litepose.codecs import CODECS, Codec, PafCodec
 from litepose.errors import CheckpointError, ModelError, SettingError, SpecError, nearest_name
 from litepose.files import write_bytes
 from litepose.geometry import check_input_size
 from litepose.models.layers import FamilyDefault, PoseNetwork
 from litepose.skeleton import Skeleton
-from litepose.spec import BOX_RULES, SPEC_KEY, InputSpec, OutputSpec, PoseSpec, box_rule
+from litepose.spec import BOX_RULES, IMAGENET_MEAN, IMAGENET_STD, SPEC_KEY, InputSpec, OutputSpec, PoseSpec, box_rule
 
 SHOWN_NAMES = 6  # of a long difference
 
@@ -55,6 +56,8 @@ def default_spec(
         codec = _codec_with(default.codec, {**default.codec_settings, **settings})
     else:
         settings = {**_settings_of(codec, family.NETWORK), **settings}
+    if "num_limbs" in inspect.signature(family.NETWORK).parameters and isinstance(codec, PafCodec):
+        settings = {"num_limbs": codec.num_limbs(skeleton), **settings}
     num_maps = skeleton.num_keypoints * getattr(codec, "maps_per_keypoint", 1)
     network_settings = json.loads(json.dumps({"num_keypoints": num_maps, **settings}))
     network = _shell(model, network_settings)
@@ -71,7 +74,13 @@ def default_spec(
         model=model,
         skeleton=skeleton,
         codec=codec,
-        input=InputSpec(size=(width, height), resize=resize, stride=network.input_stride),
+        input=InputSpec(
+            size=(width, height),
+            resize=resize,
+            stride=network.input_stride,
+            mean=default.mean or IMAGENET_MEAN,
+            std=default.std or IMAGENET_STD,
+        ),
         outputs=tuple(OutputSpec(*output) for output in outputs),
         network=network_settings,
         provenance={"note": default.notes[model]} if model in default.notes else {},
@@ -175,11 +184,18 @@ def import_official(
     shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
     candidates = importing.read_states(path)
     renamed = [importing.rename(state, family.OFFICIAL_KEYS, source=source) for state in candidates]
+    if hasattr(family, "LEFT_OUT"):
+        renamed = [_without_left_out(state, shapes, family.LEFT_OUT) for state in renamed]
     best = max(renamed, key=lambda state: sum(tensor.shape == shapes.get(name) for name, tensor in state.items()))
     load_state(network, best, source=f"{path} as {model} with {skeleton.num_keypoints} keypoints")
     _check_finite(best, source=str(path))
     spec = _as_its_authors_made_it(spec, source, family.DEFAULT)
     return network.eval(), spec.with_provenance(imported_from=path.name, imported_sha256=_sha256(path))
+
+
+def _without_left_out(state: Mapping[str, Tensor], own: Mapping[str, Any], pattern: str) -> dict[str, Tensor]:
+    """Return a state without what a smaller variant of the family leaves out of a larger one's file."""
+    return {name: tensor for name, tensor in state.items() if name in own or not re.fullmatch(pattern, name)}
 
 
 def _check_finite(state: Mapping[str, Tensor], *, source: str) -> None:

@@ -156,6 +156,13 @@ def _litepose(module: nn.Module, x: Tensor, output: Tensor) -> int:
     return _at_outputs(module, x, output) + per_element * output.numel()
 
 
+def _elements(module: nn.Module, x: Tensor, output: Tensor) -> int:
+    per_element = {nn.BatchNorm2d: 2, nn.ReLU: 1, nn.ReLU6: 1, nn.ELU: 1}.get(type(module), 0)
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and module.bias is not None:
+        per_element = 1
+    return true_macs(module, x, output) + per_element * output.numel()
+
+
 def _torchstat(module: nn.Module, x: Tensor, output: Tensor) -> int:
     # The copy of torchstat in HRNet/Lite-HRNet@7b9049d, its oversights included: nothing but leaf modules is seen.
     if isinstance(module, nn.AdaptiveAvgPool2d):
@@ -163,10 +170,7 @@ def _torchstat(module: nn.Module, x: Tensor, output: Tensor) -> int:
         return x.shape[1] * (x.shape[2] + 1) * (x.shape[3] + 1)
     if isinstance(module, nn.Upsample):
         return output[:, 0].numel()  # the channels are forgotten
-    per_element = {nn.BatchNorm2d: 2, nn.ReLU: 1, nn.ReLU6: 1}.get(type(module), 0)
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and module.bias is not None:
-        per_element = 1
-    return true_macs(module, x, output) + per_element * output.numel()
+    return _elements(module, x, output)
 
 
 # Where a transposed convolution is charged at its outputs, it costs 4 times the truth at stride 2.
@@ -182,6 +186,7 @@ RULES = {
         last_call_only=True,
     ),
     "higherhrnet": Rule("as HRNet's summary, but in powers of ten: see lpn", _at_outputs),
+    "elements": Rule("deconvolutions at their inputs; bias 1 an element, norm 2, activation 1", _elements),
     "lpn": Rule("as HRNet's summary: deconvolutions at their outputs; nothing but weights", _at_outputs, binary=True),
 }
 

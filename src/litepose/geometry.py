@@ -8,6 +8,8 @@ Each exception has a name here and nowhere else:
   same matrix (mit-han-lab/litepose@00b702d, lib/dataset/transforms): there the scale is the picture's short or long
   side / 200.
 - `Warp.higherhrnet`: the resize of HigherHRNet and LitePose at test time (same repository, lib/utils/transforms.py).
+- `Warp.openpose`: the resize of Lightweight OpenPose's demo (Daniil-Osokin/lightweight-human-pose-estimation.pytorch
+  @d23c284, demo.py), whose padding is centred on whole pixels.
 - `Warp.udp`: Huang et al. 2020, "The Devil is in the Details", whose unit is the distance between outer pixel
   centres, size-1 (as mmpose 0.13 computes it).
 """
@@ -161,6 +163,15 @@ class Warp:
         """
         size, center, box_scale = _higherhrnet_geometry(source, input_size, scale, min_scale)
         return cls.hrnet(center, box_scale, 0.0, size)
+
+    @classmethod
+    def openpose(cls, source: tuple[int, int], height: int, *, stride: int) -> Warp:
+        """Return Lightweight OpenPose's resize of a (w, h) picture: to `height`, at least as wide, both by `stride`."""
+        zoom = height / source[1]
+        width = max(1, round(source[0] * zoom))
+        size = round_up(max(width, height), stride), round_up(height, stride)
+        left, top = (size[0] - width) // 2, (size[1] - height) // 2
+        return cls(np.array([[zoom, 0, 0.5 * zoom - 0.5 + left], [0, zoom, 0.5 * zoom - 0.5 + top]]), size)
 
 
 def _higherhrnet_geometry(

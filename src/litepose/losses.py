@@ -1,7 +1,8 @@
 """How far a network's outputs are from the targets of a codec: one class for each codec.
 
 Associative embedding: Newell et al. 2017, as mit-han-lab/litepose@00b702d computes it. Top-down heatmaps:
-HRNet/Lite-HRNet@7b9049d with mmpose 0.13, and zhang943/lpn-pytorch@f397525 (`half`). Beyond these references:
+HRNet/Lite-HRNet@7b9049d with mmpose 0.13, and zhang943/lpn-pytorch@f397525 (`half`). Part affinity fields:
+Daniil-Osokin/lightweight-human-pose-estimation.pytorch@d23c284. Beyond these references:
 `foreground_weight`, masks with one plane for each keypoint, and full precision inside autocast.
 """
 
@@ -24,6 +25,7 @@ class TagTargets(Protocol):
     heatmaps: for each output (B, K, h, w).
     masks: for each output (B, 1, h, w) or (B, K, h, w), 1 = counts.
     tag_indices: (B, P, K, 2) flat index into the tag maps of the first output that has tags, and 1 where visible.
+    more_tag_indices, where there are any: the same of each further output that has tags.
     """
 
     @property
@@ -47,6 +49,22 @@ class PersonTargets(Protocol):
     def weights(self) -> Tensor: ...
 
 
+class FieldTargets(Protocol):
+    """A batch of part affinity targets (`codecs.paf_targets.PafTargets` with tensors).
+
+    heatmaps: (B, K + 1, h, w). pafs: (B, 2L, h, w). heatmap_mask, paf_mask: as these, or (B, 1, h, w); 1 = counts.
+    """
+
+    @property
+    def heatmaps(self) -> Tensor: ...
+    @property
+    def pafs(self) -> Tensor: ...
+    @property
+    def heatmap_mask(self) -> Tensor: ...
+    @property
+    def paf_mask(self) -> Tensor: ...
+
+
 class Loss(Protocol):
     """What the training calls: the network's outputs and the codec's targets, batched tensors, to named scalars.
 
@@ -58,7 +76,7 @@ class Loss(Protocol):
 
 @dataclass(frozen=True)
 class AELoss:
-    """Masked squared error of the heatmaps, plus pull and push of the tags of the first output that has tags.
+    """Masked squared error of the heatmaps, plus pull and push of the tags of every output that has tags.
 
     push: "exp" (the LitePose configurations) or "max" (a hinge at tag distance 1).
     heatmap_factors: one for each output.
@@ -88,7 +106,9 @@ class AELoss:
                     parts[f"heatmap_{i}"] = self.heatmap_factors[i] * loss
                 if output.shape[1] > num_heatmaps:
                     tags.append(output[:, num_heatmaps:].float())
-            push, pull = tag_loss(tags[0], targets.tag_indices, push=self.push)
+            indices = (targets.tag_indices, *getattr(targets, "more_tag_indices", ()))
+            losses = [tag_loss(one, index, push=self.push) for one, index in zip(tags, indices, strict=True)]
+            push, pull = (torch.stack(values).sum() for values in zip(*losses, strict=True))
             parts["push"] = self.push_factor * push
             parts["pull"] = self.pull_factor * pull
             return {**parts, "total": torch.stack(list(parts.values())).sum()}
@@ -143,6 +163,42 @@ class HeatmapLoss:
         return squared.mean((2, 3))
 
 
+@dataclass(frozen=True)
+class PafLoss:
+    """Squared error of heatmaps and fields, summed over channels and cells, of every stage of the network alike.
+
+    heatmap_factor, paf_factor: 1 is the reference, which halves every sum; so do we.
+    Raises SettingError where a factor is below 0.
+    """
+
+    heatmap_factor: float = 1.0
+    paf_factor: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("heatmap_factor", "paf_factor"):
+            if getattr(self, name) < 0:
+                raise SettingError(f"PafLoss was asked for {name} {getattr(self, name)}. Give 0 (off) or more.")
+
+    def __call__(self, outputs: Sequence[Tensor], targets: FieldTargets) -> dict[str, Tensor]:
+        """Return "heatmaps" and "pafs" of the last stage, those of earlier ones as "heatmaps_before_1" ..., "total".
+
+        outputs: heatmaps and fields of the last stage, then of the one before it, and so on.
+        """
+        with torch.autocast(outputs[0].device.type, enabled=False):
+            parts: dict[str, Tensor] = {}
+            for i, (heatmaps, pafs) in enumerate(zip(outputs[::2], outputs[1::2], strict=True)):
+                stage = f"_before_{i}" if i else ""
+                heat = _half_sum(heatmaps.float(), targets.heatmaps, targets.heatmap_mask)
+                parts[f"heatmaps{stage}"] = self.heatmap_factor * heat
+                parts[f"pafs{stage}"] = self.paf_factor * _half_sum(pafs.float(), targets.pafs, targets.paf_mask)
+            return {**parts, "total": torch.stack(list(parts.values())).sum()}
+
+
+def _half_sum(found: Tensor, wanted: Tensor, mask: Tensor) -> Tensor:
+    """Return half the masked squared error of a sample, summed over everything; the mask stands inside the square."""
+    return ((found - wanted) * mask).square().sum() / (2 * len(found))
+
+
 def heatmap_loss(heatmaps: Tensor, target: Tensor, mask: Tensor, foreground_weight: float = 0.0) -> Tensor:
     """Return the mean squared error over (B, K, h, w); masked cells count as exact, not as absent."""
     squared = (heatmaps - target).square() * mask
@@ -194,4 +250,4 @@ def segmentation_loss(logits: Tensor, labels: Tensor, *, ignored: int = 255) -> 
 
 
 # Codec name -> loss.
-LOSSES: dict[str, type[Any]] = {"ae": AELoss, "heatmap": HeatmapLoss}
+LOSSES: dict[str, type[Any]] = {"ae": AELoss, "heatmap": HeatmapLoss, "paf": PafLoss}

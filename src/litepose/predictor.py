@@ -232,7 +232,8 @@ class Predictor:
     def prepare(self, image: np.ndarray, view: View) -> np.ndarray:
         """Return the network input of one view: (3, H, W) float32."""
         lowest = MIN_BILINEAR_CROP_ZOOM if self.takes_boxes else MIN_BILINEAR_ZOOM
-        tensor = normalise(_warped(image, view.warp, lowest), self.spec.input)
+        border = round(255 * float(np.mean(self.spec.input.mean))) if self.spec.input.resize == "height" else 0
+        tensor = normalise(_warped(image, view.warp, lowest, border), self.spec.input)
         return tensor[..., ::-1] if view.mirrored else tensor
 
     def forward(self, tensors: Sequence[np.ndarray]) -> list[tuple[np.ndarray, ...]]:
@@ -282,8 +283,12 @@ class Predictor:
             udp = rule == "box_udp"
             base = Warp.box(box, size, udp=udp)
             return base if scale == 1 else base.then(_spread(size, larger, udp=udp))
-        base = Warp.resize(picture_size, size) if rule == "stretch" else Warp.letterbox(picture_size, size)
-        return base if scale == 1 else base.then(Warp.resize(size, larger))
+        if rule == "height" and self.size is None and picture_size[0] <= MAX_ASPECT * picture_size[1]:
+            base = Warp.openpose(picture_size, size[1], stride=stride)
+            larger = (round_up(round(base.size[0] * scale), stride), larger[1])
+        else:
+            base = Warp.resize(picture_size, size) if rule == "stretch" else Warp.letterbox(picture_size, size)
+        return base if scale == 1 else base.then(Warp.resize(base.size, larger))
 
 
 def open_detector(
@@ -347,14 +352,14 @@ def _tables(mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[np.ndarray
     return tuple(((levels - np.float32(m)) / np.float32(s))[None] for m, s in zip(mean, std, strict=True))
 
 
-def _warped(image: np.ndarray, warp: Warp, min_zoom: float) -> np.ndarray:
+def _warped(image: np.ndarray, warp: Warp, min_zoom: float, border: int = 0) -> np.ndarray:
     if warp.zoom < min_zoom:
         factor = int(1 / warp.zoom)
         size = size_of(image)
         small = (max(1, size[0] // factor), max(1, size[1] // factor))
         image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
         warp = Warp.resize(small, size).then(warp)
-    return warp.image(image)
+    return warp.image(image, border=border)
 
 
 def _passes(views: Sequence[View], outputs: Iterator[tuple[np.ndarray, ...]]) -> list[Pass]:

@@ -19,7 +19,7 @@ from litepose.skeleton import Skeleton
 SPEC_VERSION = 1
 SPEC_KEY = "litepose"  # the metadata key in every file format
 
-RESIZE_RULES = ("short_side", "letterbox", "stretch", "box", "box_udp")
+RESIZE_RULES = ("short_side", "height", "letterbox", "stretch", "box", "box_udp")
 BOX_RULES = ("box", "box_udp")  # one crop for each person
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -30,8 +30,8 @@ class InputSpec:
     """How a picture becomes the network's input.
 
     size: (w, h) the network was trained for.
-    resize: "short_side" (short side to min(size), the other to a multiple of 64: HigherHRNet's rule), "letterbox",
-        "stretch", or one crop for each person: "box" (HRNet's, `Warp.hrnet`) or "box_udp" (`Warp.udp`).
+    resize: "short_side" (short side to min(size), the other to a multiple of 64: HigherHRNet's rule), "height"
+        (`Warp.openpose`, the rest in the mean grey), "letterbox", "stretch", or one crop for each person: "box" (HRNet's, `Warp.hrnet`) or "box_udp" (`Warp.udp`).
     colour: "RGB" or "BGR", the channel order that the network expects.
     mean, std: of pixels / 255, in that channel order.
     stride: both sides of any input must be multiples of it.

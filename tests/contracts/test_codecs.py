@@ -37,8 +37,15 @@ def ideal_heatmap_outputs(codec, targets, skeleton):
     return (targets.heatmaps,)
 
 
-IDEAL_OUTPUTS = {"ae": ideal_ae_outputs, "heatmap": ideal_heatmap_outputs}
-CROWD = {"ae": 3, "heatmap": 1}  # people that one frame may hold: a crop is looked at for one
+def ideal_paf_outputs(codec, targets, skeleton):
+    return (targets.heatmaps, targets.pafs)
+
+
+IDEAL_OUTPUTS = {"ae": ideal_ae_outputs, "heatmap": ideal_heatmap_outputs, "paf": ideal_paf_outputs}
+CROWD = {"ae": 3, "heatmap": 1, "paf": 3}  # people that one frame may hold: a crop is looked at for one
+LONE = [case for case in CASES if case[0] != "paf"]  # a person of part affinity fields begins with a limb
+# Fields are drawn at the corners of cells, so those of a mirrored picture lie an eighth of a cell beside its mirror.
+MIRRORED_SCORES = {"paf": 0.05}  # relative
 
 
 def sample_of(keypoints, skeleton):
@@ -104,7 +111,7 @@ def test_encoded_people_are_decoded_again(name, mode, skeleton):
     assert distance.mean() < max(codec.strides()) / 2
 
 
-@pytest.mark.parametrize(("name", "mode"), CASES)
+@pytest.mark.parametrize(("name", "mode"), LONE)
 @pytest.mark.parametrize("place", [(3, 3), (130, 77), (254, 190), (200, 100)])
 def test_one_lit_keypoint_lands_where_it_was(name, mode, place):
     codec = CODECS[name](mode=mode)
@@ -176,7 +183,7 @@ def test_a_mirrored_pass_of_the_mirrored_picture_changes_nobody(name, mode):
     plain = found_in(codec, outputs, COCO17)
     both = codec.decode(codec.aggregate(passes, SIZE, COCO17), COCO17)
     np.testing.assert_allclose(both.keypoints, plain.keypoints, atol=1e-4)
-    np.testing.assert_allclose(both.scores, plain.scores, atol=1e-6)
+    np.testing.assert_allclose(both.scores, plain.scores, atol=1e-6, rtol=MIRRORED_SCORES.get(name, 0))
 
 
 def test_codecs_are_frozen_dataclasses_that_know_their_name():

@@ -9,9 +9,10 @@ from typing import Any
 from litepose.codecs.ae import AECodec
 from litepose.codecs.base import Codec, Found, MapLayers, Pass
 from litepose.codecs.heatmap import HeatmapCodec
+from litepose.codecs.paf import PafCodec
 from litepose.errors import SpecError, nearest_name
 
-CODECS: dict[str, type] = {kind.name: kind for kind in (AECodec, HeatmapCodec)}
+CODECS: dict[str, type] = {kind.name: kind for kind in (AECodec, HeatmapCodec, PafCodec)}
 
 __all__ = [
     "CODECS",
@@ -20,6 +21,7 @@ __all__ = [
     "Found",
     "HeatmapCodec",
     "MapLayers",
+    "PafCodec",
     "Pass",
     "codec_from_json",
     "codec_to_json",

@@ -12,6 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from litepose.codecs.ae_limbs import limbs_of, match_limbs, merge_normalised, unite
 from litepose.codecs.ae_maps import (
     AEMaps,
     ChannelLayout,
@@ -33,6 +34,7 @@ from litepose.poses import Poses, Sample, concatenate
 from litepose.skeleton import Skeleton
 
 MODES = ("exact", "fast")
+GROUPINGS = ("people", "limbs")
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class AECodec:
         cap on the people found, as in the reference).
     detection_threshold: heat above which a peak is a candidate.
     tag_threshold: distance of tags below which a candidate joins a person.
+    grouping: "people" = candidates join people by their tags; "limbs" = limb by limb, as DaniAffCH's LitePose does (see
+        `ae_limbs`): its own numbers come out with detection_threshold 0.25, tag_threshold 0.1, nms_kernel 15.
     use_detection_val: match by rounded distance, then heat; else by distance.
     ignore_too_much: once max_people are found, match no further keypoints.
     nms_kernel: side of the square in which a peak is the maximum, cells.
@@ -76,6 +80,7 @@ class AECodec:
     max_people: int = 30
     detection_threshold: float = 0.1
     tag_threshold: float = 1.0
+    grouping: str = "people"
     use_detection_val: bool = True
     ignore_too_much: bool = False
     nms_kernel: int = 5
@@ -86,6 +91,8 @@ class AECodec:
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise SettingError(f"No decoding mode {self.mode!r}. {nearest_name(self.mode, MODES)}")
+        if self.grouping not in GROUPINGS:
+            raise SettingError(f"No grouping {self.grouping!r}. {nearest_name(self.grouping, GROUPINGS)}")
         counts = {len(self.output_strides), len(self.heatmap_outputs), len(self.tag_outputs)}
         if len(counts) != 1 or min(self.output_strides, default=0) < 1:
             raise SettingError(
@@ -144,7 +151,7 @@ class AECodec:
         if sample.labelled is not None and not sample.labelled.all():
             known = np.append(sample.labelled, [True] * self.center_keypoint).astype(bool)
 
-        maps, tag_indices = [], None
+        maps, tag_indices = [], []
         for stride, with_heatmaps, with_tags in zip(
             self.output_strides, self.heatmap_outputs, self.tag_outputs, strict=True
         ):
@@ -153,10 +160,9 @@ class AECodec:
             here = learned & inside
             sigmas, ignore = self._sigmas(sample, size), _ignored_cells(sample, stride, size)
             maps.append(MapPlan(size, with_heatmaps, cells, sigmas, here, labelled & ~learned & inside, ignore, known))
-            if with_tags and tag_indices is None:
-                tag_indices = self._tag_indices(cells, here, size, sample.areas)
-        assert tag_indices is not None, "some output has tags"
-        return AEPlan(tuple(maps), tag_indices)
+            if with_tags:
+                tag_indices.append(self._tag_indices(cells, here, size, sample.areas))
+        return AEPlan(tuple(maps), tag_indices[0], tuple(tag_indices[1:]))
 
     def aggregate(self, passes: Sequence[Pass], size: tuple[int, int], skeleton: Skeleton) -> AEMaps:
         """Merge forward passes over one picture: plain, mirrored, at several scales.
@@ -175,6 +181,8 @@ class AECodec:
             mirror = np.append(skeleton.mirror_indices, [skeleton.num_keypoints] * self.center_keypoint).astype(
                 np.int64
             )
+        if self.grouping == "limbs":
+            return merge_normalised(passes, layout, mirror, size)
         project = self.project and self.mode == "exact"
         heatmaps = merge_heatmaps(passes, layout, mirror, size if project else None)
         tags, step = merge_tags(passes, layout, mirror)
@@ -191,6 +199,8 @@ class AECodec:
         from the coarse map, and `refine` looks at one heatmap cell in each of its cells. Raises ModelError where maps
         are not finite.
         """
+        if self.grouping == "limbs":
+            return self._decode_limbs(maps, skeleton)
         people = self.match(maps)[:, : skeleton.num_keypoints]
         found = people[..., 2] > 0
         if self.center_keypoint and not self.ignore_center:
@@ -209,6 +219,25 @@ class AECodec:
         """Return heatmaps, and the tags of the plain passes at their size."""
         tags = [maps.tag_map(keypoint)[0] for keypoint in range(skeleton.num_keypoints)]
         return MapLayers(maps.heatmaps[: skeleton.num_keypoints], np.stack(tags))
+
+    def _decode_limbs(self, maps: AEMaps, skeleton: Skeleton) -> Poses:
+        """Return the people that connected limbs make; both modes are the same here."""
+        candidates, edges = self.match_limbs(maps, skeleton)
+        people = unite(candidates, edges, skeleton.num_keypoints)
+        found = people >= 0
+        if not len(people):
+            return Poses.empty(skeleton)
+        keypoints = np.where(found[..., None], candidates.cells[people], 0)
+        heats = np.where(found, candidates.scores[people], 0)
+        return Poses(skeleton, keypoints, heats, heats.mean(axis=1))
+
+    def match_limbs(self, maps: AEMaps, skeleton: Skeleton) -> tuple[Candidates, np.ndarray]:
+        """Return all candidates, and the limbs found among them: (E, 3) int64: limb, one candidate, the other."""
+        above = float(np.nextafter(np.float32(self.detection_threshold), np.float32(0)))  # the threshold itself counts
+        found = find_candidates(maps, kernel=self.nms_kernel, most=self.max_people, above=above)
+        here = found.keypoints < skeleton.num_keypoints  # not the centre
+        candidates = Candidates(*(getattr(found, field)[here] for field in ("keypoints", "cells", "scores", "tags")))
+        return candidates, match_limbs(candidates, limbs_of(skeleton), self.tag_threshold)
 
     def join(self, found: Sequence[Found], skeleton: Skeleton) -> Poses:
         """Return everybody: the whole picture is one frame, in which nobody is found twice."""

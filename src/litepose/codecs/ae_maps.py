@@ -126,7 +126,7 @@ def _heatmaps_of_scale(passes: Sequence[Pass], layout: ChannelLayout, mirror: np
     """Average the heatmaps of all outputs and passes at the finest output's size: (K, h, w) float32."""
     sums = []
     for output in np.flatnonzero(layout.heatmap_outputs).tolist():
-        maps = [_upright(layout.heatmaps(output, one.outputs[output]), one.mirrored, mirror) for one in passes]
+        maps = [upright(layout.heatmaps(output, one.outputs[output]), one.mirrored, mirror) for one in passes]
         # Enlarging is linear and commutes with mirroring, so it is done once, on the sum.
         sums.append(maps[0] if len(maps) == 1 else np.add.reduce(maps))
     finest = passes[0].outputs[-1].shape[:0:-1]
@@ -154,7 +154,7 @@ def merge_tags(
     chosen = sorted((one for one in passes if one.scale == nearest), key=lambda one: one.mirrored)
     order = mirror if layout.tag_per_keypoint else None
     stacked = [
-        _upright(layout.tags(output, one.outputs[output]), one.mirrored, order)
+        upright(layout.tags(output, one.outputs[output]), one.mirrored, order)
         for one in chosen
         for output in np.flatnonzero(layout.tag_outputs).tolist()
     ]
@@ -165,7 +165,7 @@ def merge_tags(
     return np.stack([resize_maps(one, finest) for one in stacked]), (width, height)
 
 
-def _upright(maps: np.ndarray, mirrored: bool, order: np.ndarray | None) -> np.ndarray:
+def upright(maps: np.ndarray, mirrored: bool, order: np.ndarray | None) -> np.ndarray:
     """Undo what mirroring the input did to (C, h, w) maps."""
     if not mirrored:
         return np.ascontiguousarray(maps, dtype=np.float32)

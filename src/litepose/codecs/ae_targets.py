@@ -22,11 +22,13 @@ class AETargets:
     tag_indices: (max_people, K, 2) int32: index into the flattened tag maps (K*h*w, or h*w where all keypoints share
         one) of the first output that has tags, then 1. Each person's visible keypoints are packed to the front; the
         rest is 0.
+    more_tag_indices: the same of each further output that has tags.
     """
 
     heatmaps: tuple[np.ndarray, ...]
     masks: tuple[np.ndarray, ...]
     tag_indices: np.ndarray
+    more_tag_indices: tuple[np.ndarray, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,17 +55,19 @@ class MapPlan:
 class AEPlan:
     """Targets of one sample as points: some kB, where the maps have hundreds.
 
-    tag_indices: as in AETargets.
+    tag_indices, more_tag_indices: as in AETargets.
     """
 
     maps: tuple[MapPlan, ...]
     tag_indices: np.ndarray
+    more_tag_indices: tuple[np.ndarray, ...] = ()
 
 
 def draw(plan: AEPlan) -> AETargets:
     """Return the targets that a plan stands for."""
     heatmaps = tuple(_heatmaps(one) for one in plan.maps)
-    return AETargets(heatmaps, tuple(_mask(one) for one in plan.maps), plan.tag_indices)
+    masks = tuple(_mask(one) for one in plan.maps)
+    return AETargets(heatmaps, masks, plan.tag_indices, plan.more_tag_indices)
 
 
 def _heatmaps(plan: MapPlan) -> np.ndarray:

@@ -36,6 +36,7 @@ class FamilyDefault:
         for that many keypoints expect another one. Mean and std are `InputSpec`'s, of the channels in that order:
         (0.485, 0.456, 0.406) belong to B, G, R where the order is BGR, as the HRNet family's code normalises.
     notes: variant -> what is not known of it for sure; it goes into the provenance of its specs.
+    mean, std: of pixels / 255 for all weights of the family, None = ImageNet's.
     official_codec_by_keypoints: codec settings that the authors' weights for that many keypoints need besides.
     counting: the rule by which the authors counted what the network costs, as `counting` names it;
         counting_by_variant: where a variant's authors had another one.
@@ -52,6 +53,8 @@ class FamilyDefault:
     counting_by_variant: Mapping[str, str] = field(default_factory=dict)
     codec_settings: Mapping[str, Any] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
 
 
 class PoseNetwork(nn.Module):
@@ -59,6 +62,7 @@ class PoseNetwork(nn.Module):
 
     input_stride: both input sides must be multiples of it.
     output_strides: input px per cell of each output. output_channels: its channels, set by the constructor.
+    In train mode further outputs may follow these: what earlier stages say, for the loss alone.
     """
 
     input_stride: int

@@ -49,25 +49,27 @@ class MapPoints:
 
 @dataclass(frozen=True)
 class AEPoints:
-    """The targets of a batch as points. count: B. tag_indices: (B, max_people, K, 2), see AETargets."""
+    """The targets of a batch as points. count: B. tag_indices, and each more: (B, max_people, K, 2), see AETargets."""
 
     count: int
     maps: tuple[MapPoints, ...]
     tag_indices: Any
+    more_tag_indices: tuple[Any, ...] = ()
 
 
 def gather(plans: Sequence[AEPlan]) -> AEPoints:
     """Join the plans of a batch's samples."""
     outputs = zip(*(plan.maps for plan in plans), strict=True)
     maps = tuple(_gather_maps(list(output)) for output in outputs)
-    return AEPoints(len(plans), maps, np.stack([plan.tag_indices for plan in plans]))
+    more = tuple(np.stack(output) for output in zip(*(plan.more_tag_indices for plan in plans), strict=True))
+    return AEPoints(len(plans), maps, np.stack([plan.tag_indices for plan in plans]), more)
 
 
 def draw_batch(points: AEPoints) -> AETargets:
     """Return the batch's targets, drawn where its points are."""
     heatmaps: Any = tuple(_heatmaps(one, points.count) for one in points.maps)
     masks: Any = tuple(_masks(one, points.count, points.tag_indices.device) for one in points.maps)
-    return AETargets(heatmaps, masks, points.tag_indices)
+    return AETargets(heatmaps, masks, points.tag_indices, points.more_tag_indices)
 
 
 def _gather_maps(plans: list[MapPlan]) -> MapPoints:

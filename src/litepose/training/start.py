@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from litepose import __version__, checkpoints, files, importing, models
-from litepose.codecs import CODECS, AECodec, Codec, HeatmapCodec, codec_from_json
+from litepose.codecs import CODECS, Codec, codec_from_json
 from litepose.errors import CheckpointError, RecipeError, SettingError, SpecError, nearest_name
 from litepose.geometry import check_input_size
 from litepose.losses import LOSSES, Loss
@@ -29,7 +29,7 @@ FREE_TO_CHANGE = {
     "data.root", "data.validation.source", "data.validation.images",
     "hints.teacher",
 }  # fmt: skip
-PARADIGMS = {AECodec.name: "bottom-up", HeatmapCodec.name: "top-down"}
+PARADIGMS = {"ae": "bottom-up", "heatmap": "top-down", "paf": "part-affinity"}
 
 
 def make_spec(recipe: Recipe) -> PoseSpec:

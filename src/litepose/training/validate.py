@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from litepose.crops import crop_person
-from litepose.datasets import Dataset
+from litepose.datasets import Dataset, Remapped, remap
 from litepose.detectors import truth_boxes
 from litepose.errors import PictureError, TrainingError
 from litepose.geometry import Warp
@@ -25,6 +25,7 @@ from litepose.metrics.truth import PictureTruth, Truth, truth_of
 from litepose.poses import Poses, Sample
 from litepose.predictor import Predictor
 from litepose.runtimes.torch import compute
+from litepose.skeleton import Skeleton
 from litepose.spec import BOX_RULES, PoseSpec
 from litepose.training.data import collate
 from litepose.transforms import warp_sample
@@ -65,6 +66,7 @@ class Validation:
         self.device = torch.device(device)
         self.count = min(limit or len(dataset), len(dataset))
         self.top_down = spec.input.resize in BOX_RULES
+        self.judged = _judged_on(dataset, spec.skeleton)
 
     def __call__(self, network: nn.Module) -> dict[str, float]:
         """Return the mean "loss" and "AP", "AP50", "AR" of a network.
@@ -77,14 +79,15 @@ class Validation:
         found: dict[Any, Poses] = {}  # by picture id
         losses: list[float] = []  # of each picture or crop
         for samples in self._batches():
-            truths += [truth_of(sample) for sample in samples]
+            truths += [truth_of(remap(sample, self.judged)) for sample in samples]
             boxes = [truth_boxes(sample)[0] for sample in samples] if self.top_down else None
             poses = predictor.batch([sample.image for sample in samples], boxes)
             found |= {sample.id: people for sample, people in zip(samples, poses, strict=True)}
             losses += self._losses(network, samples)
         if not truths:
             raise TrainingError(f"No picture of {self.dataset.name} can be read. Check the folder of its pictures.")
-        stats = coco.evaluate_poses(Truth(self.spec.skeleton, tuple(truths)), found, self.spec.skeleton)
+        found = {key: people.mapped_to(self.judged) for key, people in found.items()}
+        stats = coco.evaluate_poses(Truth(self.judged, tuple(truths)), found, self.judged)
         mean = float(np.mean(losses)) if losses else 0.0  # no person to be looked at: nothing to be wrong about
         return {"loss": mean, "AP": stats.AP, "AP50": stats.AP50, "AR": stats.AR}
 
@@ -121,3 +124,10 @@ class Validation:
         boxes, people = truth_boxes(sample)
         warps = (Warp.box(box[:4], size, udp=udp) for box in boxes)
         return [crop_person(sample, int(n), warp) for n, warp in zip(people, warps, strict=True)]
+
+
+def _judged_on(dataset: Dataset, skeleton: Skeleton) -> Skeleton:
+    """Return the data's own skeleton where `skeleton` holds it: a neck made of COCO's shoulders is not scored."""
+    if isinstance(dataset, Remapped) and set(dataset.dataset.skeleton.keypoints) <= set(skeleton.keypoints):
+        return dataset.dataset.skeleton
+    return skeleton
