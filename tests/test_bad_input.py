@@ -344,6 +344,18 @@ RECIPES: dict[str, tuple[Make, str, str, list[str]]] = {
         "CheckpointError",
         ["w.safetensors"],
     ),
+    "start from a file that cannot be trained on": (
+        nothing,
+        f"{TRAIN} litepose_xs_synthetic --from dots.onnx",
+        "CheckpointError",
+        ["dots.onnx", "folded", "--trainable"],
+    ),
+    "start from nothing": (
+        nothing,
+        f"{TRAIN} litepose_xs_synthetic --from litepose_xxs",
+        "ModelError",
+        ["litepose_xxs", "litepose_xs"],
+    ),
 }
 
 ERRORS = PICTURES | MODELS | SKELETONS | ANNOTATIONS | RECIPES | BOXES | TOP_DOWN

@@ -40,6 +40,7 @@ def test_without_torch_the_training_step_is_missing(monkeypatch):
     monkeypatch.delitem(sys.modules, "litepose.training.loop", raising=False)
     check = doctor._tried("training step", lambda: doctor._training_step(None))  # type: ignore[arg-type]
     assert check.state == "missing"
+    assert "litepose[train]" in check.note
 
 
 def test_a_model_that_finds_nobody_is_a_failure_and_the_exit_code_says_so(monkeypatch, capsys):

@@ -11,9 +11,11 @@ import torch
 
 from litepose import checkpoints, cli, models
 from litepose.counting import count, rule_of
+from litepose.export import export_onnx
 from litepose.models.litepose import uniform_arch
 from litepose.skeleton import COCO17, CROWDPOSE14
 from official_litepose import authors_name
+from tiny_model import tiny_network, write_tiny_checkpoint
 
 TINY = uniform_arch(64, 8, (8, 8, 8, 8), (8, 8, 8))
 
@@ -194,6 +196,44 @@ def test_convert_answers_mistakes_with_one_message_and_writes_nothing(
     error = capsys.readouterr().err
     assert error.startswith("litepose: ") and words in error
     assert set(tmp_path.iterdir()) == before
+
+
+def test_convert_makes_a_checkpoint_of_an_exported_file(capsys, tmp_path):
+    checkpoint = write_tiny_checkpoint(tmp_path / "tiny.safetensors")
+    exported, again = tmp_path / "tiny.onnx", tmp_path / "again.safetensors"
+    assert litepose("export", checkpoint, "-o", exported, "--trainable", "--half-weights") == 0
+    assert litepose("convert", exported, "-o", again) == 0
+    assert "again.safetensors: litepose_xs, coco17" in capsys.readouterr().out.replace("\n", "")
+    (before, spec), (after, unfolded) = checkpoints.load(checkpoint), checkpoints.load(again)
+    assert (unfolded.skeleton, unfolded.codec, unfolded.network) == (spec.skeleton, spec.codec, spec.network)
+    for name, tensor in before.items():
+        if not name.endswith("running_mean"):  # see tests/test_unfolding.py
+            assert torch.allclose(after[name], tensor, rtol=0, atol=2e-3 * float(tensor.abs().max())), name
+
+
+def test_convert_makes_a_checkpoint_of_a_shipped_model(tmp_path):
+    assert litepose("convert", "litepose_xs", "-o", tmp_path / "xs.safetensors") == 0
+    _, spec = checkpoints.load_network(tmp_path / "xs.safetensors")
+    assert spec.model == "litepose_xs" and spec.provenance["licence"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("tiny.onnx",), "folded into the convolutions"),
+        (("tiny.onnx", "-m", "litepose_xs", "--source", "mmpose"), "was given --model, --source"),
+        (("gone.onnx",), "no model file gone.onnx"),
+        (("tiny.pth", "-m", "litepose_xs"), "needs --skeleton"),
+        (("tiny.pth",), "needs --model and --skeleton"),
+    ],
+)
+def test_convert_says_what_an_exported_file_lacks(arguments, words, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    export_onnx(*tiny_network(), tmp_path / "tiny.onnx")
+    assert litepose("convert", *arguments, "-o", "out.safetensors") == 2
+    error = capsys.readouterr().err
+    assert error.startswith("litepose: ") and words in error
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny.onnx"]
 
 
 def printed_macs() -> Iterator[tuple[str, int, tuple[int, int], int]]:

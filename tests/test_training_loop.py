@@ -19,7 +19,7 @@ from tiny_recipe import NO_AUGMENTATION, tiny_recipe, written
 
 torch = pytest.importorskip("torch")
 
-from litepose import checkpoints, cli, weights  # noqa: E402
+from litepose import checkpoints, cli, unfolding, weights  # noqa: E402
 from litepose.errors import CheckpointError, ModelError, SettingError, TrainingError  # noqa: E402
 from litepose.training import loop  # noqa: E402
 from litepose.training.guard import GuardedSteps  # noqa: E402
@@ -365,21 +365,16 @@ def test_weights_are_taken_over_where_they_fit(tmp_path):
     assert notes[2].startswith("Left in the file") and all(name in notes[2] for name in left_out)
 
 
-def test_a_shipped_model_is_a_start_by_its_name_where_its_checkpoint_lies_beside_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(weights, "FOLDER", tmp_path)
-    (tmp_path / "tiny.onnx").touch()
-    with pytest.raises(ModelError, match="without the checkpoint"):
-        loop.train(tiny_recipe(), tmp_path / "run", start_from="tiny")
-    state, spec = checkpoints.load(loop.train(tiny_recipe(run={"epochs": 1}), tmp_path / "donor").last)
-    halves = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
-    checkpoints.save(tmp_path / "tiny.safetensors", halves, spec)
-    assert (weights.names(), weights.path_of("tiny")) == (["tiny"], tmp_path / "tiny.onnx")
-    run, _ = loop.set_up(
-        tiny_recipe(), tmp_path / "run", resume=False, start_from="tiny", device="cpu", evaluate=None, rank=0, world=1
+def test_a_shipped_model_gives_all_its_tensors_by_its_name(tmp_path):
+    run, notes = loop.set_up(
+        tiny_recipe(), tmp_path, resume=False, start_from="litepose_xs", device="cpu", evaluate=None, rank=0, world=1
     )
     own = run.state.network.state_dict()
-    assert all(torch.equal(own[name], tensor.to(own[name].dtype)) for name, tensor in halves.items())
-    assert {own[name].dtype for name in state} <= {torch.float32, torch.int64}
+    assert notes[0].startswith(f"{len(own)} of {len(own)} tensors")
+    given, _ = unfolding.load(weights.path_of("litepose_xs"))
+    assert all(torch.equal(tensor, given[name]) for name, tensor in own.items())
+    with pytest.raises(ModelError, match=r"'litepose_xxs': neither shipped nor a file.*litepose_xs"):
+        loop.train(tiny_recipe(), tmp_path / "run", start_from="litepose_xxs")
 
 
 @pytest.mark.filterwarnings("ignore:.*picture left out")

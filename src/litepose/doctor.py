@@ -68,8 +68,10 @@ def _tried(name: str, work: Callable[[], str]) -> Check:
     start = time.perf_counter()
     try:
         state, note = OK, work()
-    except (MissingPackageError, ModuleNotFoundError) as error:
+    except MissingPackageError as error:
         state, note = MISSING, str(error)
+    except ModuleNotFoundError as error:
+        state, note = MISSING, f"{error.name} not installed: pip install 'litepose[train]'"
     except Exception as error:  # a broken installation breaks in any way, and the other checks are wanted too
         state, note = FAILED, str(error) if isinstance(error, LiteposeError) else f"{type(error).__name__}: {error}"
     return Check(name, state, note, time.perf_counter() - start)

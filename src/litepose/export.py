@@ -23,7 +23,9 @@ from torch import nn
 from litepose.counting import count, rule_of
 from litepose.errors import ExportError, MissingPackageError, SettingError
 from litepose.export_graph import BATCH, free_batch, freeze_shapes
+from litepose.export_norms import NORMS_KEY, norms_to_json
 from litepose.export_rewrites import optimised_for_export
+from litepose.export_storage import shrink_weights
 from litepose.files import replacing, without_folders
 from litepose.geometry import check_input_size
 from litepose.models.layers import fuse_batchnorm
@@ -35,7 +37,6 @@ from litepose.spec import BOX_RULES, SPEC_KEY, InputSpec, PoseSpec
 OPSETS = range(17, 21)
 TOLERANCE = 1e-4  # of the largest output: float32 sums in another order, through some 100 layers
 HALF_TOLERANCE = 5e-3  # the same for half-precision weights: each is off by up to 2^-11 = 5e-4, layers add up
-SMALLEST_HALF = 64  # initialisers with fewer values stay float32: biases and constants, nothing to gain
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ def export_onnx(
     dynamic: bool = False,
     half_weights: bool = False,
     plain: bool = False,
+    trainable: bool = False,
     opset: int = OPSETS[0],
     on_checked: Callable[[ExportReport], None] | None = None,
 ) -> ExportReport:
@@ -75,8 +77,11 @@ def export_onnx(
     size: (w, h) that the file is made for; the spec's where it is None.
     dynamic: any batch, height and width; else `size` alone, in any batch where the input is a crop of one person each
         and in a batch of one where it is a whole picture.
-    half_weights: weights lie in half precision and are cast back when the file is opened: half the file, same speed.
+    half_weights: weights lie in half precision, equal rows once, and are laid out when the file is opened: half the
+        file, same speed.
     plain: the network's own layers, without the rewrites for ONNX Runtime's sake.
+    trainable: the file also holds what folding batch normalisation loses, so that `unfolding` makes a checkpoint of it:
+        8 bytes more for each channel of a normalisation.
     on_checked: is told the report before it is decided whether the file is kept.
     Raises ExportError where the file computes something else, SettingError, InputSizeError, MissingPackageError.
     """
@@ -90,15 +95,10 @@ def export_onnx(
         rewritten = fuse_batchnorm(network) if plain else optimised_for_export(network, None if dynamic else size)
         model = _trace(rewritten.cpu(), spec, size, dynamic, opset, temporary)
         if half_weights:
-            halve_weights(model)
-        _save(model, spec, temporary)
-        report = _compare(
-            network,
-            spec,
-            temporary,
-            _checked_inputs(spec, size, dynamic),
-            HALF_TOLERANCE if half_weights else TOLERANCE,
-        )
+            shrink_weights(model)
+        _save(model, spec, norms_to_json(network) if trainable else None, temporary)
+        tolerance = HALF_TOLERANCE if half_weights else TOLERANCE
+        report = compare(network, OnnxRuntime(temporary), _checked_inputs(spec, size, dynamic), tolerance)
         report = dataclasses.replace(report, path=path)
         if on_checked is not None:
             on_checked(report)
@@ -111,28 +111,23 @@ def export_onnx(
     return report
 
 
-def halve_weights(model: Any) -> None:
-    """Store the weights of an onnx.ModelProto as half precision with a cast behind each, in place.
+def compare(network: nn.Module, runtime: OnnxRuntime, inputs: Sequence[np.ndarray], tolerance: float) -> ExportReport:
+    """Return how a file's outputs differ from those of the network, which is put in eval mode.
 
-    Engines fold the casts when they open the file, so it computes in float32 as before. Raises ExportError.
+    inputs: normalised (B, 3, H, W) float32. tolerance: of the largest output.
     """
-    from onnx import TensorProto, helper, numpy_helper
-
-    casts = []
-    for weight in model.graph.initializer:
-        values = numpy_helper.to_array(weight)
-        if weight.data_type != TensorProto.FLOAT or values.size < SMALLEST_HALF:
-            continue
-        if np.abs(values).max() > np.finfo(np.float16).max:
-            raise ExportError(
-                f"Weight {weight.name} reaches {np.abs(values).max():.3g}; half precision ends at 65504. "
-                "Export without half weights."
-            )
-        name = weight.name
-        weight.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
-        casts.append(helper.make_node("Cast", [f"{name}_half"], [name], name=f"{name}_cast", to=TensorProto.FLOAT))
-    for cast in reversed(casts):
-        model.graph.node.insert(0, cast)
+    network = network.eval()
+    device = next(network.parameters()).device
+    errors, largest = [], 0.0
+    for batch in inputs:
+        for expected, found in zip(compute(network, batch, device), runtime(batch), strict=True):
+            errors.append(np.abs(expected.astype(np.float64) - found).ravel())
+            largest = max(largest, float(np.abs(expected).max()))
+    difference = np.concatenate(errors)
+    num_bytes = runtime.path.stat().st_size
+    return ExportReport(
+        runtime.path, float(difference.max()), float(difference.mean()), largest, tolerance * largest, num_bytes
+    )
 
 
 def example_input(spec: InputSpec, size: tuple[int, int], *, seed: int = 0) -> np.ndarray:
@@ -212,11 +207,11 @@ def _trace(
     return model
 
 
-def _save(model: Any, spec: PoseSpec, temporary: Path) -> None:
+def _save(model: Any, spec: PoseSpec, norms: str | None, temporary: Path) -> None:
     import onnx
 
     model.producer_name = "litepose"
-    onnx.helper.set_model_props(model, {SPEC_KEY: spec.to_json()})
+    onnx.helper.set_model_props(model, {SPEC_KEY: spec.to_json()} | ({} if norms is None else {NORMS_KEY: norms}))
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, str(temporary))
 
@@ -228,20 +223,3 @@ def _checked_inputs(spec: PoseSpec, size: tuple[int, int], dynamic: bool) -> lis
         other = (size[0] + 64, size[1]) if dynamic else size
         inputs.append(np.concatenate([example_input(spec.input, other, seed=seed) for seed in (1, 2, 3)]))
     return inputs
-
-
-def _compare(
-    network: nn.Module, spec: PoseSpec, path: Path, inputs: Sequence[np.ndarray], tolerance: float
-) -> ExportReport:
-    runtime = OnnxRuntime(path)
-    network = network.eval()
-    device = next(network.parameters()).device
-    errors, largest = [], 0.0
-    for batch in inputs:
-        for expected, found in zip(compute(network, batch, device), runtime(batch), strict=True):
-            errors.append(np.abs(expected.astype(np.float64) - found).ravel())
-            largest = max(largest, float(np.abs(expected).max()))
-    difference = np.concatenate(errors)
-    return ExportReport(
-        path, float(difference.max()), float(difference.mean()), largest, tolerance * largest, path.stat().st_size
-    )

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from contracts.test_families import SMALL, with_statistics
-from litepose import checkpoints
+from litepose import checkpoints, unfolding
 from litepose.export import ExportReport, example_input, export_onnx
 from litepose.predictor import Predictor
 from litepose.runtimes.onnx import OnnxRuntime
@@ -23,13 +23,13 @@ FLOAT = 2e-5  # of the largest output: float32 through some hundred layers whose
 
 @pytest.fixture(scope="module", params=SMALL)
 def exported(request, tmp_path_factory):
-    """(network, its spec, {"fixed": report, "dynamic": report}) of the cheapest variant of each family."""
+    """(network, its spec, {"fixed": report, "dynamic": report}) of the cheapest variant of each family, trainable."""
     torch.set_num_threads(1)
     spec = checkpoints.default_spec(request.param, CROWDPOSE14)
     network = with_statistics(checkpoints.build_network(spec)).eval()
     folder = tmp_path_factory.mktemp(request.param)
     reports = {
-        way: export_onnx(network, spec, folder / f"{way}.onnx", size=SIZE, dynamic=way == "dynamic")
+        way: export_onnx(network, spec, folder / f"{way}.onnx", size=SIZE, dynamic=way == "dynamic", trainable=True)
         for way in ("fixed", "dynamic")
     }
     return network, spec, reports
@@ -82,6 +82,17 @@ def test_the_spec_is_in_the_file(exported):
         assert found.outputs == spec.outputs and found.network == spec.network
         assert found.input.size == SIZE and found.input.resize == spec.input.resize
         assert runtime.size == (SIZE if report is reports["fixed"] else None)
+
+
+@pytest.mark.parametrize("way", ["fixed", "dynamic"])
+def test_a_checkpoint_comes_back_from_the_file(exported, way):
+    network, _, reports = exported
+    state, _ = unfolding.load(reports[way].path)
+    wanted = network.state_dict()
+    assert state.keys() == wanted.keys()
+    for name, tensor in wanted.items():  # means: biases are stored in half precision and divided by scales of about 1
+        share = 1e-2 if name.endswith("running_mean") else 2.0**-9
+        assert torch.allclose(state[name], tensor, rtol=0, atol=share * float(tensor.abs().max())), name
 
 
 def test_the_people_of_a_picture_share_a_forward_pass(exported, monkeypatch):

@@ -29,6 +29,13 @@ def run(
         bool,
         typer.Option("--plain", help="The network's own layers, not rewritten for ONNX Runtime: for other engines."),
     ] = False,
+    trainable: Annotated[
+        bool,
+        typer.Option(
+            "--trainable",
+            help="Also store what folding batch normalisation loses, so that `train --from` goes on from the file.",
+        ),
+    ] = False,
     note: Annotated[
         list[str] | None, typer.Option("--note", help="KEY=VALUE for the file's provenance, e.g. licence=MIT.")
     ] = None,
@@ -41,7 +48,8 @@ def run(
     network, spec = load_network(checkpoint)
     report = export_onnx(
         network, spec.with_provenance(**notes), output,
-        size=parse_size(size), dynamic=dynamic, half_weights=half_weights, plain=plain, opset=opset,
+        size=parse_size(size), dynamic=dynamic, half_weights=half_weights, plain=plain, trainable=trainable,
+        opset=opset,
         on_checked=lambda report: print(
             f"against the checkpoint: max error {report.max_error:.3g}, mean {report.mean_error:.3g} "
             f"(largest output {report.largest:.3g}, allowed {report.allowed:.3g})"

@@ -26,7 +26,11 @@ def run(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run folder's checkpoint.")] = False,
     start_from: Annotated[
         str | None,
-        typer.Option("--from", help="Take over the weights of this checkpoint or shipped model where they fit."),
+        typer.Option(
+            "--from",
+            help="Take over the weights of this checkpoint, shipped model or .onnx exported with --trainable, where "
+            "they fit.",
+        ),
     ] = None,
     device: DeviceOption = "cpu",
 ) -> None:

@@ -31,15 +31,15 @@ class Evaluation:
     """What came of it.
 
     report: None where the pictures have no truth. found: the people by id of the picture. unreadable: (id, message).
-    truth: what the people were scored against; None without a report and of MPII's protocol, which has its own.
+    seen: the samples' own truth, of the same pictures, where the protocol needs it.
     """
 
     data: Data
     protocol: EvaluationProtocol
     report: Report | None
     found: Mapping[Any, Poses]
+    seen: Truth
     unreadable: tuple[tuple[int | str, str], ...] = ()
-    truth: Truth | None = None
     progress_file: FoundFile | None = None
 
     def save_results(self, path: str | Path) -> None:
@@ -128,8 +128,7 @@ def _evaluation(
     found = {one.id: one.poses for one in ordered if one.poses is not None}
     unreadable = tuple((one.id, one.error) for one in ordered if one.poses is None)
     seen = Truth(data.skeleton, tuple(one.truth for one in ordered if one.truth is not None))
-    truth = None if report is None else way.truth_of(found, seen)
-    return Evaluation(data, way, report, found, unreadable, truth, file)
+    return Evaluation(data, way, report, found, seen, unreadable, file)
 
 
 def _progress_file(

@@ -4,6 +4,14 @@
 """
 
 from litepose.failure_report.ap import write_coco_report
+from litepose.failure_report.evaluated import reader_of, sizes_in, write_failure_report
 from litepose.failure_report.pck import write_pck_report, write_pckh_report
 
-__all__ = ["write_coco_report", "write_pck_report", "write_pckh_report"]
+__all__ = [
+    "reader_of",
+    "sizes_in",
+    "write_coco_report",
+    "write_failure_report",
+    "write_pck_report",
+    "write_pckh_report",
+]

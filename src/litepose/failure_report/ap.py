@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from litepose.failure_report import charts, pictures, words
-from litepose.failure_report.frame import NUMBERS, PAGE, Shown, head
+from litepose.failure_report.frame import NUMBERS, PAGE, ImageOf, Shown, head
 from litepose.files import write_report
 from litepose.metrics.diagnosis import Diagnosis, KeypointDiagnosis, diagnose
 from litepose.metrics.keypoint_errors import KINDS, PictureErrors, find_errors
@@ -38,7 +38,7 @@ def write_coco_report(
     found: Found,
     skeleton: Skeleton,
     *,
-    image_of: Callable[[Any], np.ndarray | None],
+    image_of: ImageOf,
     levels: Mapping[int | str, str] | None = None,
     sizes: Mapping[int | str, tuple[int, int]] | None = None,
 ) -> Diagnosis:
@@ -115,9 +115,7 @@ def _charts(diagnosis: Diagnosis, parts: tuple[_Part, ...]) -> dict[str, Any]:
     }
 
 
-def _shown(
-    diagnosis: Diagnosis, errors: tuple[PictureErrors, ...], image_of: Callable[[Any], np.ndarray | None]
-) -> list[Shown]:
+def _shown(diagnosis: Diagnosis, errors: tuple[PictureErrors, ...], image_of: ImageOf) -> list[Shown]:
     by_id = {one.id: one for one in errors}
     threshold = -np.inf if diagnosis.curves.threshold is None else diagnosis.curves.threshold.score
     shown = []

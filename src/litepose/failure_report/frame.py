@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from litepose.failure_report.pictures import Pair
 
 PAGE, NUMBERS = "index.html", "diagnosis.json"
 UNNAMED = "the model"
+
+ImageOf = Callable[[Any], np.ndarray | None]  # picture id -> (H, W, 3) uint8 BGR, None where it cannot be read
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ def head(scores: Mapping[str, Any], summary: Sequence[str]) -> dict[str, Any]:
         "data": settings.get("data", "its data"),
         "protocol": scores.get("protocol", ""),
         "facts": facts,
-        "stats": scores.get("stats", {}),
+        "stats": {name.replace("_", " "): value for name, value in scores.get("stats", {}).items()},
         "summary": summary,
         "settings": {name: _plain(value) for name, value in settings.items()},
     }

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from litepose.failure_report import charts, pictures, words
-from litepose.failure_report.frame import NUMBERS, PAGE, Shown, head
+from litepose.failure_report.frame import NUMBERS, PAGE, ImageOf, Shown, head
 from litepose.files import write_report
 from litepose.geometry import boxes_of_keypoints
 from litepose.metrics.matching import Found
@@ -29,8 +29,6 @@ from litepose.metrics.truth import Truth
 from litepose.page import check_page_packages, write_page
 from litepose.poses import Poses
 from litepose.skeleton import Skeleton
-
-ImageOf = Callable[[Any], np.ndarray | None]
 
 
 def write_pck_report(

@@ -12,7 +12,7 @@ import pydantic
 import torch
 from torch import Tensor, nn
 
-from litepose import __version__, checkpoints, files, importing, models
+from litepose import __version__, checkpoints, files, importing, models, unfolding, weights
 from litepose.codecs import CODECS, Codec, codec_from_json
 from litepose.errors import CheckpointError, RecipeError, SettingError, SpecError, nearest_name
 from litepose.geometry import check_input_size
@@ -20,7 +20,6 @@ from litepose.losses import LOSSES, Loss
 from litepose.skeleton import load_skeleton
 from litepose.spec import PoseSpec
 from litepose.training.recipe import Recipe
-from litepose.weights import checkpoint_of
 
 # What a resumed run may do differently: nothing of it changes what is learned (threads and targets: how numbers round;
 # the teacher of hints is told by its checksum, wherever it lies; patience says how long, not what).
@@ -107,15 +106,16 @@ def _public(recipe: Recipe) -> dict[str, Any]:
 def load_matching(network: nn.Module, path: str | Path, *, model: str) -> tuple[list[str], list[str]]:
     """Copy the weights of a checkpoint by name where their shape fits; return the names that stay fresh or unused.
 
-    path: a .safetensors file, the name of a shipped model, or another project's file (.pth, .pth.tar): a checkpoint of
-    the network's authors or of mmpose, or ImageNet weights of its trunk. Half precision widens to the network's own.
+    path: a .safetensors file, an .onnx file exported for training, the name of a shipped model, or another project's
+    file (.pth, .pth.tar): a checkpoint of the network's authors or of mmpose, or ImageNet weights of its trunk. Half
+    precision widens to the network's own.
     model: the network's name, whose family knows what the others call its parts.
     Returns (names of the network's tensors left as they were, names of the file's tensors that fit nowhere).
     Raises ModelError, CheckpointError where nothing fits.
     """
     own = network.state_dict()
     found: list[tuple[dict[str, Tensor], list[str]]] = []
-    for state in _candidates(checkpoint_of(path), model):
+    for state in _candidates(weights.path_of(path), model):
         fitting = {name: tensor for name, tensor in state.items() if name in own and own[name].shape == tensor.shape}
         found.append((fitting, [name for name in state if name not in fitting]))
     fitting, unused = max(found, key=lambda one: len(one[0]))
@@ -130,6 +130,8 @@ def load_matching(network: nn.Module, path: str | Path, *, model: str) -> tuple[
 
 def _candidates(path: Path, model: str) -> list[dict[str, Tensor]]:
     """Return the states of a checkpoint under our names; another project's file may hold several, named in two ways."""
+    if path.suffix.lower() == ".onnx":
+        return [unfolding.load(path)[0]]
     if path.suffix not in importing.SUFFIXES:
         return [checkpoints.load(path)[0]]
     states, keys = importing.read_states(path), models.family_of(model).OFFICIAL_KEYS

@@ -1,7 +1,7 @@
 """The models that ship with litepose: every .onnx file in this folder, called by its name without the suffix.
 
-NAME.safetensors beside NAME.onnx is the same model as a checkpoint (half precision will do), with which
-`litepose train --from NAME` starts. Predictions take the .onnx.
+They are exported with --half-weights --trainable, so that `litepose train --from NAME` goes on from them and
+`litepose convert NAME` makes checkpoints of them.
 """
 
 from __future__ import annotations
@@ -58,22 +58,6 @@ def path_of(name_or_path: str | Path) -> Path:
         f"No model {str(name_or_path)!r}: neither shipped nor a file. {nearest_name(str(name_or_path), names())} "
         "Or give the path of an exported file or a checkpoint."
     )
-
-
-def checkpoint_of(name_or_path: str | Path) -> Path:
-    """Return the checkpoint to train on from: of a shipped model where one lies beside it, or the path itself.
-
-    Raises ModelError where a shipped model has none.
-    """
-    if str(name_or_path) not in names():
-        return Path(name_or_path)
-    path = FOLDER / f"{name_or_path}.safetensors"
-    if not path.is_file():
-        raise ModelError(
-            f"{name_or_path} ships as {name_or_path}.onnx alone, without the checkpoint that a training starts from. "
-            "Give the path of a .safetensors file."
-        )
-    return path
 
 
 def cards() -> list[ModelCard]:
