@@ -106,8 +106,8 @@ def test_figures_are_small_and_the_same_each_time(rows, tmp_path):
         assert one.read_bytes() == other.read_bytes()
         assert len(one.read_bytes()) < 100_000
     drawn = [path.read_text() for path in first]
-    assert "litepose_xs" in drawn[0] and "lpn_101" not in drawn[0]
-    assert "lpn_101" in drawn[1] and "litepose_xs" not in drawn[1]
+    assert all(f">{name}<" in drawn[0] for name in ("litepose", "xs", "prune_s")) and ">lpn<" not in drawn[0]
+    assert all(f">{name}<" in drawn[1] for name in ("lpn", "50", "152")) and ">xs<" not in drawn[1]
 
 
 def test_without_measurements_there_is_no_figure_of_speed(rows, tmp_path):

@@ -6,6 +6,7 @@ has its own marker and line, so that they are told apart in grey; text stays tex
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,14 +37,14 @@ AP_OVER_MACS = Figure(
     "ap-over-macs.svg",
     "Published AP on CrowdPose over multiply-accumulates counted here",
     "AP as the authors of the networks, or of LitePose for them, printed it; MACs as counted here, of one square "
-    "picture at the network's own size. Lines join the networks of a family.",
+    "picture at the network's own size. Lines join the networks of a family; a star leads to the notes.",
 )
 AP_OVER_SPEED = Figure(
     "ap-over-speed.svg",
     "Published AP on COCO val2017 over people a second measured here",
     "Crops of 192x256, one thread of one processor. Full markers: with flip test, two passes for each person, with "
     "which the AP was published. Hollow markers: the same networks in one pass; their AP, which nobody published, is a "
-    "little lower than where they stand.",
+    "little lower than where they stand. A star leads to the notes.",
 )
 
 
@@ -61,26 +62,31 @@ def draw_figures(rows: Sequence[Row], latencies: Latencies, folder: Path) -> dic
 def _ap_over_macs(rows: Sequence[Row]) -> Any:
     figure, axes = _axes("G multiply-accumulates, as executed", "AP on CrowdPose test, %, as published")
     wanted = [row for row in rows if row.data == CROWDPOSE and "AP" in row.stats]
-    for style, (family, own) in zip(_styles(), _families(wanted), strict=False):
-        points = [(row.macs / 1e9, 100 * row.stats["AP"], row.model) for row in own]
+    for style, (family, own) in zip(itertools.cycle(STYLES), _families(wanted), strict=False):
+        points = [(row.macs / 1e9, 100 * row.stats["AP"], _label(row)) for row in own]
         _line(axes, points, family, style)
     axes.set_xlim(left=0)
+    axes.legend(loc="lower right", fontsize=8, frameon=False)
     return figure
 
 
 def _ap_over_speed(rows: Sequence[Row], latencies: Latencies) -> Any:
     figure, axes = _axes("people a second, one thread (logarithmic)", "AP on COCO val2017, %, as published")
     axes.set_xscale("log")
-    for style, (family, own) in zip(_styles(), _families(_crops(rows)), strict=False):
-        for flip in (True, False):
-            points = [
-                (rate, 100 * row.stats["AP"], row.model)
-                for row in own
-                if (rate := latencies.frame_rate(row.key, flip=flip)) is not None
-            ]
-            _line(axes, points, family if flip else None, style, hollow=not flip)
+    for style, (family, own) in zip(itertools.cycle(STYLES), _families(_crops(rows)), strict=False):
+        points = []
+        for row in own:
+            with_flip, plain = (latencies.frame_rate(row.key, flip=flip) for flip in (True, False))
+            if with_flip is None or plain is None:
+                continue
+            height = 100 * row.stats["AP"]
+            points.append((with_flip, height, _label(row)))
+            axes.plot((with_flip, plain), (height, height), color="#999999", linewidth=0.6, zorder=1)
+            axes.plot(plain, height, color=style[0], marker=style[1], markersize=6, markerfacecolor="white")
+        _line(axes, points, family, style)
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter("")
+    axes.legend(loc="lower left", fontsize=8, frameon=False)
     return figure
 
 
@@ -93,9 +99,9 @@ def _families(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
         yield family, sorted((row for row in rows if row.family == family), key=lambda row: row.macs)
 
 
-def _styles() -> Iterator[tuple[str, str, str]]:
-    while True:
-        yield from STYLES
+def _label(row: Row) -> str:
+    """Return what tells a network from others of its family, starred where the tables have a note on it."""
+    return row.model.removeprefix(f"{row.family}_") + ("*" if row.note else "")
 
 
 def _axes(across: str, up: str) -> tuple[Any, Any]:
@@ -114,27 +120,15 @@ def _axes(across: str, up: str) -> tuple[Any, Any]:
     return figure, axes
 
 
-def _line(
-    axes: Any,
-    points: Sequence[tuple[float, float, str]],
-    family: str | None,
-    style: tuple[str, str, str],
-    *,
-    hollow: bool = False,
-) -> None:
-    """Draw a family's points; those that are not hollow with their names."""
+def _line(axes: Any, points: Sequence[tuple[float, float, str]], family: str, style: tuple[str, str, str]) -> None:
+    """Draw a family's points, x, y and name."""
     if not points:
         return
     colour, marker, line = style
     x, y, names = zip(*points, strict=True)
-    axes.plot(
-        x, y, color=colour, marker=marker, linestyle=":" if hollow else line, linewidth=0.7 if hollow else 1.3,
-        markersize=6, markerfacecolor="white" if hollow else colour, label=family,
-    )  # fmt: skip
-    for place, name in zip(zip(x, y, strict=True), () if hollow else names, strict=False):
-        axes.annotate(name, place, xytext=(6, -9), textcoords="offset points", fontsize=7, color="#333333")
-    if axes.get_legend_handles_labels()[1]:
-        axes.legend(loc="lower right", fontsize=8, frameon=False)
+    axes.plot(x, y, color=colour, marker=marker, linestyle=line, linewidth=1.2, markersize=6, label=family)
+    for place, name in zip(zip(x, y, strict=True), names, strict=True):
+        axes.annotate(name, place, xytext=(5, -11), textcoords="offset points", fontsize=8, color="#333333")
 
 
 def _save(figure: Any, path: Path) -> Path:
