@@ -20,6 +20,7 @@ from litepose.datasets import Dataset, Remapped, SkipUnreadable, open_dataset
 from litepose.datasets.composite import Composites
 from litepose.datasets.packed import pack
 from litepose.datasets.people import People
+from litepose.datasets.pictures import Pictures
 from litepose.skeleton import CROWDPOSE14
 from litepose.transforms import RandomWarp
 
@@ -56,6 +57,7 @@ EXAMPLES = {
     "PackedDataset": packed,
     "TarDataset": tar,
     "People": lambda folder: People(coco(folder)),
+    "Pictures": lambda folder: Pictures([(7, coco(folder).path(0))], skeleton=CROWDPOSE14, name="one"),
     "Remapped": lambda folder: Remapped(coco(folder), CROWDPOSE14),
     "SkipUnreadable": lambda folder: SkipUnreadable(coco(folder)),
     "Composites": lambda folder: Composites(coco(folder), coco(folder), length=3),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from litepose.commands.options import DeviceOption
+from litepose.commands.options import DeviceOption, SkeletonOption
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,6 +26,7 @@ def run(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Change one number of the recipe, e.g. optim.lr=2e-3.")
     ] = None,
+    skeleton: SkeletonOption = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Run folder. Default: runs/RECIPE.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run folder's checkpoint.")] = False,
     start_from: Annotated[
@@ -42,12 +43,15 @@ def run(
     ] = False,
     device: DeviceOption = "cpu",
 ) -> None:
+    import json
+
     from rich.console import Console
 
     from litepose.training.recipe import load_recipe
 
     console = Console()
-    resolved = load_recipe(recipe, set_ or ())
+    named = [] if skeleton is None else [f"model.skeleton={json.dumps(skeleton)}"]
+    resolved = load_recipe(recipe, [*(set_ or ()), *named])
     if data:
         validated = resolved.data.validation
         resolved = resolved.with_data(data)

@@ -223,7 +223,9 @@ class RunSection(_Section):
     workers: processes that prepare pictures; they change the speed, never the samples. threads: of torch; 0 = all.
     targets: who draws them: "worker" = those processes, bit-equal to the codec; "device" = where the network is,
         quicker.
-    evaluate_epochs: between evaluations; 0 = only at the end. bad_steps: that many non-finite steps in a row end it.
+    evaluate_epochs: between evaluations; 0 = only at the end.
+    patience_evaluations: that many evaluations in a row without better weights end the run early; 0 = never.
+    bad_steps: that many non-finite steps in a row are an error.
     """
 
     epochs: PositiveInt
@@ -237,6 +239,7 @@ class RunSection(_Section):
     channels_last: bool
     log_steps: PositiveInt
     evaluate_epochs: NonNegativeInt
+    patience_evaluations: NonNegativeInt = 0
     checkpoint_minutes: PositiveFloat
     bad_steps: PositiveInt
     stages: PositiveInt = 1
@@ -249,6 +252,15 @@ class RunSection(_Section):
         if shares and (shares[0] != 0 or shares != sorted(set(shares))):
             raise ValueError(f"from_share must start at 0 and rise; found {shares}")
         return schedule
+
+    @pydantic.model_validator(mode="after")
+    def _patient(self) -> RunSection:
+        if self.patience_evaluations and (not self.evaluate_epochs or self.stages > 1):
+            raise ValueError(
+                f"patience_evaluations = {self.patience_evaluations} needs evaluate_epochs of at least 1 (found "
+                f"{self.evaluate_epochs}) and a single stage (found {self.stages}), as each stage has its own schedule"
+            )
+        return self
 
 
 class Recipe(_Section):

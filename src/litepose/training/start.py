@@ -25,9 +25,9 @@ from litepose.supernet import SPACE_KEY
 from litepose.training.recipe import Recipe
 
 # What a resumed run may do differently: nothing of it changes what is learned (threads and targets: how numbers round;
-# teachers are told by their checksums, wherever they lie).
+# teachers are told by their checksums, wherever they lie; patience says how long, not what).
 FREE_TO_CHANGE = {
-    "run.workers", "run.targets", "run.threads", "run.log_steps", "run.checkpoint_minutes",
+    "run.workers", "run.targets", "run.threads", "run.log_steps", "run.checkpoint_minutes", "run.patience_evaluations",
     "data.root", "data.validation.source", "data.validation.images",
     "hints.teacher", "distillation.teacher",
 }  # fmt: skip
