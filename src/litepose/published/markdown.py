@@ -15,7 +15,8 @@ from litepose.published.rows import Row
 
 NOTHING = "-"
 # Shown first and in this order; what else was printed follows.
-STATS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
+STATS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL",
+         "Head", "Shoulder", "Elbow", "Wrist", "Hip", "Knee", "Ankle", "PCKh", "PCKh@0.11")  # fmt: skip
 
 
 def page(rows: Sequence[Row], latencies: Latencies, figures: Mapping[Path, Figure], *, folder: Path) -> str:
@@ -64,7 +65,7 @@ def _introduction(rows: Sequence[Row], latencies: Latencies) -> str:
         f"**MACs, published**: what they printed. Of {binary} M is 2^20 and G 2^30.",
         "Latencies in ms are the authors'; what they include is not said. Frames/s are read from their figure.",
         f"**here**: CPU time of ONNX Runtime with one thread for one input, as a multiple of that of {REFERENCE_WORDS} "
-        f"(1.00), taking turns with it; medians. {measured}",
+        f"taking turns with it; medians. How far its own row is from 1.00 says how exact that is. {measured}",
         "A star leads to the notes below.",
     ]
     says = (

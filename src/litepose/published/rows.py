@@ -94,7 +94,7 @@ def _row(
         size=size,
         top_down=default.resize in BOX_RULES,
         data=data,
-        note="; ".join(note.rstrip(".") for note in notes if note),
+        note=". ".join(note.rstrip(".") for note in notes if note),
         params=counts.params,
         macs=counts.macs,
         macs_reference=counts.macs_reference,
