@@ -155,7 +155,7 @@ def test_maps_of_another_stride_are_resized(tmp_path):
         heat = heat.clamp(min=0)
         weight = 1 + 12 * heat
         wanted += ((output[:, :17] - heat).square() * weight / weight.mean()).mean().item()
-    assert float(error) == pytest.approx(wanted, rel=1e-5)
+    assert error.item() == pytest.approx(wanted, rel=1e-5)
 
 
 def test_top_down_networks_learn_the_teachers_heatmaps_through_their_own_loss(tmp_path):

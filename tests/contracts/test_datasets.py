@@ -51,13 +51,18 @@ def mpii(folder):
     return open_dataset(mpii_files.write(folder, records))
 
 
+def unannotated(folder):
+    files = coco(folder)
+    return Pictures([(number, files.path(number)) for number in range(3)], skeleton=CROWDPOSE14, name="three")
+
+
 EXAMPLES = {
     "CocoDataset": coco,
     "MpiiDataset": mpii,
     "PackedDataset": packed,
     "TarDataset": tar,
     "People": lambda folder: People(coco(folder)),
-    "Pictures": lambda folder: Pictures([(7, coco(folder).path(0))], skeleton=CROWDPOSE14, name="one"),
+    "Pictures": unannotated,
     "Remapped": lambda folder: Remapped(coco(folder), CROWDPOSE14),
     "SkipUnreadable": lambda folder: SkipUnreadable(coco(folder)),
     "Composites": lambda folder: Composites(coco(folder), coco(folder), length=3),

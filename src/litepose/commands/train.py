@@ -12,6 +12,7 @@ from litepose.commands.options import DeviceOption, SkeletonOption
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from litepose.training.loop import TrainingResult
     from litepose.training.recipe import Recipe
 
 MAX_LISTED = 20  # unreadable pictures of a training set that are named
@@ -64,6 +65,13 @@ def run(
     from litepose.training.loop import train  # after the recipe, whose errors need no torch
 
     result = train(resolved, folder, resume=resume, start_from=start_from, device=device, console=console)
+    _report(result, folder, console)
+    if result.stopped_by is not None:
+        raise typer.Exit(128 + result.stopped_by)  # as shells say it: 130 after Ctrl-C, 143 after SIGTERM
+
+
+def _report(result: TrainingResult, folder: Path, console: Console) -> None:
+    """Print how a training ended, what it left out and where its weights are."""
     if not result.finished:
         console.print(f"Stopped after step {result.step}; go on with: --resume -o {folder}", highlight=False)
     for source, ids in result.unreadable:
@@ -76,8 +84,6 @@ def run(
     for name, path in (("Best", result.best), ("Last", result.last)):
         if path is not None:
             console.print(f"{name} weights: {path}", highlight=False, soft_wrap=True)
-    if result.stopped_by is not None:
-        raise typer.Exit(128 + result.stopped_by)  # as shells say it: 130 after Ctrl-C, 143 after SIGTERM
 
 
 def _rehearse(recipe: Recipe, folder: Path, start_from: str | None, device: str, console: Console) -> None:
