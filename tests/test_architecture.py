@@ -23,7 +23,7 @@ MAX_FILE_LINES, MAX_FUNCTION_LINES = 500, 60
 VALUES = ["errors", "geometry", "skeleton", "poses", "similarity", "files"]
 FORMATS = [*VALUES, "codecs*", "spec"]
 CODEC_PIECES = ["codecs.base", "codecs.maps", "codecs.topk", "codecs.grouping"]
-PICTURES = ["images", "picture_header", "drawing"]
+PICTURES = ["images", "picture_header", "drawing", "drawing_maps"]
 # Module (a pattern) -> what it may import from litepose (patterns). The first pattern that fits counts. Everything
 # may import errors and the package's own __init__ (for __version__).
 TABLE = {
@@ -54,6 +54,7 @@ TABLE = {
     "picture_header": VALUES,
     "images": [*FORMATS, "picture_header"],
     "drawing": FORMATS,
+    "drawing_maps": [*FORMATS, "drawing"],
     "page": ["geometry", "files"],
     "failure_report*": [*FORMATS, "metrics*", "drawing", "page", "failure_report*"],
     "tracking": FORMATS,
@@ -96,6 +97,9 @@ TABLE = {
         "failure_report*",
         "page",
     ],
+    "published": [],
+    "published.rows": ["models*", "spec", "counting", "published.*"],
+    "published.*": [*FORMATS, "checkpoints", "counting", "export", "runtimes*", "published.*"],
     "doctor": [*FORMATS, "runtimes*", "weights", "datasets*", "predictor", "checkpoints", "training*", "export"],
     "benchmark": [*FORMATS, *PICTURES, "predictor", "runtimes*"],
 }
@@ -126,9 +130,10 @@ TORCH = [
     "search.cost",
     "search.evaluate",
     "search.profile",
+    "published*",
     "training*",
 ]
-NUMPY_AGAIN = ["training.recipe", "training"]
+NUMPY_AGAIN = ["training.recipe", "training", "published", "published.frame_rates"]
 HEAVY = (
     "torch",
     "scipy",

@@ -103,6 +103,13 @@ def test_info_lists_layers(capsys):
     printed = capsys.readouterr().out
     assert printed.count("ConvTranspose2d") == 6
     assert "128x128x32" not in printed and "32x128x128" in printed
+    parts = [line.split() for line in printed[printed.rindex(" part ") :].splitlines()[1:]]
+    assert [part[0] for part in parts if part] == [
+        *(f"stem.{i}" for i in range(3)), *(f"stages.{i}" for i in range(4)), "deconvs.0", "deconvs.1", "heads.0",
+        "deconvs.2", "heads.1",
+    ]  # fmt: skip
+    assert sum(int(part[-3].replace(",", "")) for part in parts if part) == 1_675_912
+    assert sum(int(part[-2].replace(",", "")) for part in parts if part) == 885_841_920
 
 
 def test_info_of_a_checkpoint_shows_its_provenance(capsys, tmp_path):

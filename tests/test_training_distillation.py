@@ -154,8 +154,8 @@ def test_maps_of_another_stride_are_resized(tmp_path):
     for output, heat in zip(outputs, (taught_map[:, :17], fine), strict=True):
         heat = heat.clamp(min=0)
         weight = 1 + 12 * heat
-        wanted += float(((output[:, :17] - heat).square() * weight / weight.mean()).mean())
-    assert float(error) == pytest.approx(wanted, rel=1e-5)
+        wanted += ((output[:, :17] - heat).square() * weight / weight.mean()).mean().item()
+    assert error.item() == pytest.approx(wanted, rel=1e-5)
 
 
 def test_top_down_networks_learn_the_teachers_heatmaps_through_their_own_loss(tmp_path):

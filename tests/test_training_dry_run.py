@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 
 from litepose import checkpoints, counting  # noqa: E402
 from litepose.cli import main  # noqa: E402
-from litepose.codecs import AECodec, HeatmapCodec  # noqa: E402
+from litepose.codecs import AECodec, HeatmapCodec, PafCodec  # noqa: E402
 from litepose.codecs.heatmap_targets import ENCODINGS  # noqa: E402
 from litepose.drawing import PERSON_COLOURS, draw_apart, hatch  # noqa: E402
 from litepose.poses import Poses, Sample  # noqa: E402
@@ -92,6 +92,18 @@ def test_the_person_of_a_crop_comes_back_from_every_encoding(encoding):
     assert 0.95 < learned.heatmap.max() <= 1
 
 
+def test_targets_that_group_nobody_show_their_heatmaps_and_their_mask():
+    codec = PafCodec()
+    ignore = np.zeros(SIZE[::-1], bool)
+    ignore[:, 48:] = True
+    spec = checkpoints.default_spec("openpose_light_1", COCO17, size=(64, 64))
+    annotated = sample(ignore=ignore)
+    learned = learned_from(codec.encode(annotated, SIZE), spec, SIZE)
+    assert not learned.grouped and len(learned.people) == 0 and not learned.partly.any()
+    assert learned.heatmap.shape == (8, 12) and learned.heatmap.max() > 0.9
+    assert learned.nowhere[:, 7:].all() and not learned.nowhere[:, :5].any()
+
+
 def test_a_sample_without_anything_is_its_own_picture():
     image = np.random.default_rng(0).integers(0, 256, (200, 240, 3), dtype=np.uint8)
     blank = np.zeros((50, 60), np.float32)
@@ -129,7 +141,7 @@ def test_a_dry_run_writes_the_sheet_alone_and_says_what_the_training_costs(tmp_p
     result = dry_run(recipe, tmp_path / "run")
     assert [path.name for path in (tmp_path / "run").iterdir()] == [SHEET]
     sheet = cv2.imread(str(result.sheet))
-    assert sheet.shape[1] <= 1300 and sheet.shape[0] > 5 * 64
+    assert sheet.shape[1] <= 1320 and sheet.shape[0] > 5 * 64
     network = checkpoints.build_network(checkpoints.default_spec("litepose_xs", COCO17, size=(96, 96)))
     counts = counting.count(network, (96, 96))
     assert (result.params, result.macs, result.size) == (counts.params, counts.macs, (96, 96))

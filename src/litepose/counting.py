@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -93,6 +93,34 @@ def count_module(module: nn.Module, shape: tuple[int, int, int], *, rule: str = 
         layers=tuple(layers),
         rule=rule,
     )
+
+
+def by_part(layers: Sequence[LayerCount]) -> tuple[LayerCount, ...]:
+    """Sum layers over the parts of a network, a stage or a head each: their `kind` says how many layers they have.
+
+    A part is a layer's name up to its first number ("stages.2"), or its first two words. `output_shape` is that of the
+    part's last layer.
+    """
+    parts: dict[str, list[LayerCount]] = {}
+    for layer in layers:
+        parts.setdefault(_part_of(layer.name), []).append(layer)
+    return tuple(
+        LayerCount(
+            name=name,
+            kind=f"{len(own)} layers" if len(own) > 1 else own[0].kind,
+            output_shape=own[-1].output_shape,
+            params=sum(layer.params for layer in own),
+            macs=sum(layer.macs for layer in own),
+            macs_reference=sum(layer.macs_reference for layer in own),
+        )
+        for name, own in parts.items()
+    )
+
+
+def _part_of(layer: str) -> str:
+    words = layer.split(".")
+    numbers = [place for place, word in enumerate(words) if word.isdecimal()]
+    return ".".join(words[: numbers[0] + 1] if numbers else words[: max(1, min(2, len(words) - 1))])
 
 
 def rule_of(model: str) -> str:

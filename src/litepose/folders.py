@@ -13,11 +13,14 @@ import numpy as np
 from litepose import images
 from litepose.detectors import checked_boxes, read_box_file
 from litepose.drawing import draw
+from litepose.drawing_maps import draw_maps
 from litepose.errors import PictureError, SettingError
 from litepose.files import check_writable
 from litepose.geometry import size_of
 from litepose.predictor import Predictor
 from litepose.writers import PictureResult
+
+MAPS_ENDING = ".maps.png"
 
 
 @dataclass(frozen=True)
@@ -39,18 +42,20 @@ def predict_files(
     min_score: float = 0.0,
     boxes: Sequence[np.ndarray] | None = None,
     draw_boxes: bool = False,
+    show_maps: bool = False,
     max_megapixels: float | None = images.MAX_MEGAPIXELS,
 ) -> Iterator[Outcome]:
     """Find the people of each file, in order, while the next one is being read.
 
     output: a folder for drawn pictures of the same names; None draws nothing. Inputs are never overwritten.
     min_score: people below are left out. boxes: one array for each file, as `Predictor` takes them.
-    draw_boxes: draw boxes and scores too.
+    draw_boxes: draw boxes and scores too. show_maps: write NAME.maps.png too, the network's maps over the picture,
+        beside the drawing; the network computes them once more.
     Raises SettingError before anything is read, and for boxes that are none; a broken file becomes an Outcome with its
     error.
     """
     names = images.distinct_names(files)
-    drawings = _drawings(files, names, None if output is None else Path(output))
+    drawings = _drawings(files, names, None if output is None else Path(output), show_maps=show_maps)
     with ThreadPoolExecutor(max_workers=1) as reader:
         waiting = [reader.submit(images.read, file, max_megapixels=max_megapixels) for file in files[:1]]
         for i, (file, name, drawing) in enumerate(zip(files, names, drawings, strict=True)):
@@ -69,6 +74,9 @@ def predict_files(
             poses = poses[poses.scores >= min_score]
             if drawing is not None:
                 images.write(drawing, draw(image, poses, boxes=draw_boxes, scores=draw_boxes))
+            if drawing is not None and show_maps:
+                frames = [(frame.warp, layers) for frame, layers in predictor.layers(image, given)]
+                images.write(_maps_place(drawing), draw_maps(image, frames, predictor.skeleton))
             yield Outcome(file, PictureResult(name.as_posix(), size_of(image), poses), seconds, drawing)
 
 
@@ -88,7 +96,13 @@ def _ids_of(file: Path) -> list[int | str]:
     return [file.name, file.stem, *([int(file.stem)] if file.stem.isdecimal() else [])]
 
 
-def _drawings(files: Sequence[Path], names: Sequence[Path], output: Path | None) -> list[Path | None]:
+def _maps_place(drawing: Path) -> Path:
+    return drawing.with_name(f"{drawing.stem}{MAPS_ENDING}")
+
+
+def _drawings(
+    files: Sequence[Path], names: Sequence[Path], output: Path | None, *, show_maps: bool = False
+) -> list[Path | None]:
     """Return where each drawing goes. Raises SettingError where that would overwrite an input."""
     if output is None:
         return [None] * len(files)
@@ -100,7 +114,9 @@ def _drawings(files: Sequence[Path], names: Sequence[Path], output: Path | None)
         writable = name.suffix.lower() in images.WRITE_SUFFIXES
         places.append(output / (name if writable else name.with_name(f"{name.name}.png")))
     inputs = {file.resolve() for file in files}
-    taken = next((place for place in places if place is not None and place.resolve() in inputs), None)
+    written = [place for place in places if place is not None]
+    written += [_maps_place(place) for place in written] if show_maps else []
+    taken = next((place for place in written if place.resolve() in inputs), None)
     if taken is not None:
         raise SettingError(f"Drawing into {output} would overwrite the input {taken}. Name another folder with -o.")
     return places

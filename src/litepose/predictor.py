@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from litepose import images
-from litepose.codecs import Found, Pass
+from litepose.codecs import Found, MapLayers, Pass
 from litepose.detectors import (
     Detector,
     OnnxDetector,
@@ -191,6 +191,17 @@ class Predictor:
         views = self.views(size_of(image), box)
         passes = _passes(views, iter(self.forward([self.prepare(image, view) for view in views])))
         return self.codec.aggregate(passes, self.frame(size_of(image), box).size, self.skeleton)
+
+    def layers(self, picture: Picture, boxes: np.ndarray | None = None) -> tuple[tuple[Frame, MapLayers], ...]:
+        """Return the maps of each frame of a picture, to be shown; boxes: as in a call."""
+        image = as_image(picture)
+        frames = self.frames(image, boxes)
+        outputs = iter(self.forward([self.prepare(image, view) for frame in frames for view in frame.views]))
+        shown = []
+        for frame in frames:
+            maps = self.codec.aggregate(_passes(frame.views, outputs), frame.warp.size, self.skeleton)
+            shown.append((frame, self.codec.layers(maps, self.skeleton)))
+        return tuple(shown)
 
     def frames(self, image: np.ndarray, boxes: np.ndarray | None = None) -> tuple[Frame, ...]:
         """Return where people are looked for: in the whole picture, or around each box, given or detected."""

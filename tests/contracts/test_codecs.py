@@ -191,3 +191,19 @@ def test_codecs_are_frozen_dataclasses_that_know_their_name():
     for name, codec in CODECS.items():
         assert codec.name == name
         assert dataclasses.is_dataclass(codec) and codec.__dataclass_params__.frozen
+
+
+@pytest.mark.parametrize(("name", "mode"), CASES)
+def test_layers_show_each_keypoint_where_the_target_has_it(name, mode):
+    codec, rng = CODECS[name](mode=mode), np.random.default_rng(6)
+    keypoints = people_apart(COCO17, 1, rng)
+    sample = sample_of(keypoints, COCO17)
+    outputs = IDEAL_OUTPUTS[name](codec, codec.encode(sample, SIZE), COCO17)
+    layers = codec.layers(codec.aggregate([Pass(outputs)], SIZE, COCO17), COCO17)
+    count, height, width = layers.heatmaps.shape
+    assert count == COCO17.num_keypoints
+    assert layers.tags is None or layers.tags.shape == layers.heatmaps.shape
+    assert 0.5 < layers.heatmaps.max() < 1.5
+    hottest = layers.heatmaps.reshape(count, -1).argmax(axis=1)
+    places = np.stack([hottest % width, hottest // width], axis=-1) * np.array(SIZE) / [width, height]
+    assert np.abs(places - keypoints[0, :, :2]).max() <= 8  # a cell of the coarsest map

@@ -20,6 +20,7 @@ from litepose.datasets import Dataset, Remapped, SkipUnreadable, open_dataset
 from litepose.datasets.composite import Composites
 from litepose.datasets.packed import pack
 from litepose.datasets.people import People
+from litepose.datasets.pictures import Pictures
 from litepose.skeleton import CROWDPOSE14
 from litepose.transforms import RandomWarp
 
@@ -50,12 +51,18 @@ def mpii(folder):
     return open_dataset(mpii_files.write(folder, records))
 
 
+def unannotated(folder):
+    files = coco(folder)
+    return Pictures([(number, files.path(number)) for number in range(3)], skeleton=CROWDPOSE14, name="three")
+
+
 EXAMPLES = {
     "CocoDataset": coco,
     "MpiiDataset": mpii,
     "PackedDataset": packed,
     "TarDataset": tar,
     "People": lambda folder: People(coco(folder)),
+    "Pictures": unannotated,
     "Remapped": lambda folder: Remapped(coco(folder), CROWDPOSE14),
     "SkipUnreadable": lambda folder: SkipUnreadable(coco(folder)),
     "Composites": lambda folder: Composites(coco(folder), coco(folder), length=3),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from litepose.codecs.ae import AECodec
-from litepose.codecs.base import Codec, Found, Pass
+from litepose.codecs.base import Codec, Found, MapLayers, Pass
 from litepose.codecs.heatmap import HeatmapCodec
 from litepose.codecs.paf import PafCodec
 from litepose.errors import SpecError, nearest_name
@@ -15,8 +15,17 @@ from litepose.errors import SpecError, nearest_name
 CODECS: dict[str, type] = {kind.name: kind for kind in (AECodec, HeatmapCodec, PafCodec)}
 
 __all__ = [
-    "CODECS", "AECodec", "Codec", "Found", "HeatmapCodec", "PafCodec", "Pass", "codec_from_json", "codec_to_json",
-]  # fmt: skip
+    "CODECS",
+    "AECodec",
+    "Codec",
+    "Found",
+    "HeatmapCodec",
+    "MapLayers",
+    "PafCodec",
+    "Pass",
+    "codec_from_json",
+    "codec_to_json",
+]
 
 
 def codec_to_json(codec: Codec) -> dict[str, Any]:

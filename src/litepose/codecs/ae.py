@@ -25,7 +25,7 @@ from litepose.codecs.ae_maps import (
     shift_to_subcell,
 )
 from litepose.codecs.ae_targets import AEPlan, AETargets, MapPlan, draw
-from litepose.codecs.base import Found, Pass, check_outputs
+from litepose.codecs.base import Found, MapLayers, Pass, check_outputs
 from litepose.codecs.grouping import Candidates, group, keypoint_order
 from litepose.codecs.maps import auto_sigma, box_sigmas, cells_of
 from litepose.errors import SettingError, nearest_name
@@ -214,6 +214,11 @@ class AECodec:
         shift_to_subcell(maps.heatmaps, people, shifted)
         cell = np.divide(maps.size, maps.map_size, dtype=np.float32)
         return Poses(skeleton, people[..., :2] * cell, people[..., 2], scores)
+
+    def layers(self, maps: AEMaps, skeleton: Skeleton) -> MapLayers:
+        """Return heatmaps, and the tags of the plain passes at their size."""
+        tags = [maps.tag_map(keypoint)[0] for keypoint in range(skeleton.num_keypoints)]
+        return MapLayers(maps.heatmaps[: skeleton.num_keypoints], np.stack(tags))
 
     def _decode_limbs(self, maps: AEMaps, skeleton: Skeleton) -> Poses:
         """Return the people that connected limbs make; both modes are the same here."""

@@ -42,6 +42,18 @@ class Found:
     score: float = 1.0
 
 
+@dataclass(frozen=True)
+class MapLayers:
+    """A codec's maps as they are shown to people: both cover the network input at scale 1.
+
+    heatmaps: (K, h, w) float32; 1 = as sure as the targets were. tags: (K, h, w) float32, what groups keypoints into
+        people; None where nothing does.
+    """
+
+    heatmaps: np.ndarray
+    tags: np.ndarray | None = None
+
+
 class Codec(Protocol):
     """The contract; a new codec is one new file with one frozen dataclass that fulfils it.
 
@@ -80,6 +92,10 @@ class Codec(Protocol):
 
     def decode(self, maps: Any, skeleton: Skeleton) -> Poses:
         """Return the people, in pixels of the network input at scale 1."""
+        ...
+
+    def layers(self, maps: Any, skeleton: Skeleton) -> MapLayers:
+        """Return the maps that `decode` reads, as they are shown to people."""
         ...
 
     def join(self, found: Sequence[Found], skeleton: Skeleton) -> Poses:

@@ -14,7 +14,7 @@ from typing import ClassVar
 import cv2
 import numpy as np
 
-from litepose.codecs.base import Found, Pass, check_finite, check_outputs
+from litepose.codecs.base import Found, MapLayers, Pass, check_finite, check_outputs
 from litepose.codecs.heatmap_peaks import REFINEMENTS, PeakReader
 from litepose.codecs.heatmap_targets import ENCODINGS, UDP_ENCODINGS, HeatmapTargets, cell_px, draw_targets
 from litepose.errors import SettingError, nearest_name
@@ -177,6 +177,11 @@ class HeatmapCodec:
         """Return a person's score from its keypoints' (K,): the mean of those above the threshold, 0 without any."""
         good = keypoint_scores[keypoint_scores > self.score_threshold]
         return float(good.mean(dtype=np.float64)) if len(good) else 0.0
+
+    def layers(self, maps: np.ndarray, skeleton: Skeleton) -> MapLayers:
+        """Return the heatmaps without the offsets of "udp_combined"; those of "megvii" are 255 high."""
+        heatmaps = maps.reshape(skeleton.num_keypoints, -1, *maps.shape[1:])[:, 0]
+        return MapLayers(heatmaps / np.float32(255) if self.encoding == "megvii" else heatmaps)
 
     def join(self, found: Sequence[Found], skeleton: Skeleton) -> Poses:
         """Return the people of all crops: scored by person times box, without those found twice, less the bias."""

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from litepose.codecs.base import Found, Pass, check_outputs
+from litepose.codecs.base import Found, MapLayers, Pass, check_outputs
 from litepose.codecs.paf_limbs import limbs_of
 from litepose.codecs.paf_maps import (
     PafMaps,
@@ -165,6 +165,10 @@ class PafCodec:
         entries = put_together(connections, peaks.heats, limbs, num_keypoints)
         enough = (entries[:, -1] >= self.min_keypoints) & (entries[:, -2] / entries[:, -1] >= self.min_score)
         return peaks, entries[enough]
+
+    def layers(self, maps: PafMaps, skeleton: Skeleton) -> MapLayers:
+        """Return the heatmaps; the fields are not among what is shown."""
+        return MapLayers(maps.heatmaps)
 
     def join(self, found: Sequence[Found], skeleton: Skeleton) -> Poses:
         """Return everybody: the whole picture is one frame, in which nobody is found twice."""

@@ -12,7 +12,10 @@ from litepose.commands.options import ArchOption, JsonOption, SizeOption, Skelet
 from litepose.errors import MissingPackageError, SettingError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from litepose.counting import Counts, LayerCount
+    from litepose.published.rows import Row
     from litepose.spec import PoseSpec
 
 FILE_SUFFIXES = (".safetensors", ".onnx")
@@ -49,15 +52,41 @@ class Info:
 
 
 def run(
-    model: Annotated[str, typer.Argument(help="A network's name, e.g. litepose_xs, or a .safetensors or .onnx file.")],
+    model: Annotated[
+        str | None, typer.Argument(help="A network's name, e.g. litepose_xs, or a .safetensors or .onnx file.")
+    ] = None,
     skeleton: SkeletonOption = None,
     size: SizeOption = None,
     arch: ArchOption = None,
-    layers: Annotated[bool, typer.Option("--layers", help="One line for each layer.")] = False,
+    layers: Annotated[bool, typer.Option("--layers", help="One line for each layer, then for each part.")] = False,
+    all_: Annotated[
+        bool, typer.Option("--all", help="Every network whose authors printed figures, in place of MODEL.")
+    ] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="With --all: as a Markdown page.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="With --markdown: write the page to this file.")
+    ] = None,
+    measure: Annotated[
+        Path | None,
+        typer.Option("--measure", help="With --all: measure the latencies that this JSON file lacks, keep them in it."),
+    ] = None,
+    figures: Annotated[
+        Path | None, typer.Option("--figures", help="With --all: draw AP over MACs and over speed into this folder.")
+    ] = None,
     json: JsonOption = None,
 ) -> None:
     from litepose.files import write_report
 
+    if all_:
+        if model is not None or skeleton or size or arch or layers:
+            raise SettingError("--all is for every network as published; leave out MODEL, --size and the like.")
+        _all_published(markdown=markdown, output=output, measure=measure, figures=figures, json=json)
+        return
+    if model is None or markdown or output or measure or figures:
+        raise SettingError(
+            "Name a network or a model file, e.g. litepose info litepose_xs, or take --all, to which --markdown, -o, "
+            "--measure and --figures belong."
+        )
     info = describe(model, skeleton=skeleton, size=parse_size(size), arch=arch)
     _print(info, layers=layers)
     if json is not None:
@@ -78,6 +107,57 @@ def describe(
     spec = _spec_of_file(Path(model)) if is_file else _spec_of_name(model, skeleton, size, arch)
     size = size or spec.input.size
     return Info(spec=spec, size=size, counts=_counts(spec, size), published=_published(spec, size))
+
+
+def _all_published(
+    *, markdown: bool, output: Path | None, measure: Path | None, figures: Path | None, json: Path | None
+) -> None:
+    """Print or write the tables of everything published. Raises SettingError, MissingPackageError."""
+    from rich.console import Console
+
+    from litepose.files import check_writable, write_report, write_text
+    from litepose.published.figures import draw_figures
+    from litepose.published.markdown import page
+    from litepose.published.measure import measure as measured
+    from litepose.published.measure import nothing_measured
+    from litepose.published.rows import gather
+
+    if output is not None and not markdown:
+        raise SettingError(f"-o {output} takes the Markdown page; add --markdown, or take --json FILE for the numbers.")
+    for path in (output, json):
+        if path is not None:
+            check_writable(path)
+    console = Console(stderr=True, highlight=False)
+    with console.status("counting") as status:
+        rows = gather(lambda name: status.update(f"counting {name}"))
+    latencies = nothing_measured() if measure is None else measured(rows, measure, lambda text: console.print(text))
+    drawn = {} if figures is None else draw_figures(rows, latencies, figures)
+    if json is not None:
+        write_report(json, {"networks": [row.to_json() for row in rows], "measured": latencies.to_json()})
+    if not markdown:
+        Console(highlight=False).print(_published_table(rows))
+        return
+    text = page(rows, latencies, drawn, folder=Path() if output is None else output.parent)
+    if output is None:
+        typer.echo(text, nl=False)
+    else:
+        write_text(output, text)
+        print(f"{len(rows)} rows -> {output}")
+
+
+def _published_table(rows: Sequence[Row]) -> Any:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("network", "input", "data"):
+        table.add_column(name)
+    for name in ("parameters", "MACs", "published"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        name, value = next(iter(row.stats.items()), ("", 0.0))
+        figures = [f"{row.params / 1e6:.2f} M", f"{row.macs / 1e9:.2f} G", f"{name} {value:.3f}"]
+        table.add_row(row.model, f"{row.size[0]}x{row.size[1]}", row.data.partition(",")[0], *figures)
+    return table
 
 
 def _spec_of_name(name: str, skeleton: str | None, size: tuple[int, int] | None, arch: Path | None) -> PoseSpec:
@@ -150,7 +230,10 @@ def _print(info: Info, *, layers: bool) -> None:
     console.print(table)
     if layers and info.counts:
         wide = Console(width=max(console.width, LAYER_TABLE_WIDTH))  # narrow terminals wrap it, nothing is cut
-        wide.print(_layer_table(info.counts.layers))
+        from litepose.counting import by_part
+
+        wide.print(_layer_table("layer", info.counts.layers))
+        wide.print(_layer_table("part", by_part(info.counts.layers)))
 
 
 def _add_reference_counts(table: Any, info: Info, report: dict[str, Any]) -> None:
@@ -179,12 +262,12 @@ def _readable(value: Any) -> str:
     return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _layer_table(layers: tuple[LayerCount, ...]) -> Any:
+def _layer_table(what: str, layers: tuple[LayerCount, ...]) -> Any:
     from rich.table import Column, Table
 
-    numbers = [Column(what, justify="right", no_wrap=True) for what in ("parameters", "MACs", "reference rule")]
+    numbers = [Column(name, justify="right", no_wrap=True) for name in ("parameters", "MACs", "reference rule")]
     table = Table(
-        Column("layer", overflow="fold"),
+        Column(what, overflow="fold"),
         Column("kind", no_wrap=True),
         Column("output", no_wrap=True),
         *numbers,

@@ -47,6 +47,9 @@ def run(
     min_score: Annotated[float, typer.Option("--min-score", help="Leave out people whose score is lower.")] = 0.2,
     boxes: BoxesOption = None,
     draw_boxes: Annotated[bool, typer.Option("--draw-boxes", help="Draw boxes and scores too.")] = False,
+    show_maps: Annotated[
+        bool, typer.Option("--show-maps", help="Write NAME.maps.png too: heatmaps and tags over the picture.")
+    ] = False,
     recursive: Annotated[bool, typer.Option("-r", "--recursive", help="Search folders below folders.")] = False,
     max_megapixels: Annotated[
         float, typer.Option("--max-megapixels", min=0, help="Refuse larger pictures; 0 allows all.")
@@ -82,10 +85,10 @@ def run(
     if boxes is not None and is_box_file(boxes):
         predictor.check_takes_boxes()
         given = boxes_of_files(boxes, files)
-    drawn = output if output is not None or json is not None else DEFAULT_OUTPUT
+    drawn = output if output is not None or (json is not None and not show_maps) else DEFAULT_OUTPUT
     outcomes = predict_files(
         predictor, files, output=drawn, min_score=min_score, boxes=given, draw_boxes=draw_boxes,
-        max_megapixels=max_megapixels or None,
+        show_maps=show_maps, max_megapixels=max_megapixels or None,
     )  # fmt: skip
     _finish(_shown(outcomes, len(files)), drawn, json, format, predictor.spec.model or model)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from litepose.commands.options import DeviceOption
+from litepose.commands.options import DeviceOption, SkeletonOption
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,6 +29,7 @@ def run(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Change one number of the recipe, e.g. optim.lr=2e-3.")
     ] = None,
+    skeleton: SkeletonOption = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Run folder. Default: runs/RECIPE.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run folder's checkpoint.")] = False,
     start_from: Annotated[
@@ -49,6 +50,8 @@ def run(
 
     Under torchrun each process takes its part of every step, with --device cuda each on a GPU of its own.
     """
+    import json
+
     from rich.console import Console
 
     from litepose.distributed import share_of_environment
@@ -56,7 +59,8 @@ def run(
 
     share = share_of_environment()
     console = Console(quiet=not share.is_first)
-    resolved = load_recipe(recipe, set_ or ())
+    named = [] if skeleton is None else [f"model.skeleton={json.dumps(skeleton)}"]
+    resolved = load_recipe(recipe, [*(set_ or ()), *named])
     if data:
         validated = resolved.data.validation
         resolved = resolved.with_data(data)
@@ -64,7 +68,7 @@ def run(
             console.print(f"Without validation: {validated.source} is not in {resolved.data.root}.", highlight=False)
     folder = output or Path("runs") / Path(recipe).stem
     if dry_run:
-        _rehearse(resolved, folder, console, start_from=start_from, device=device)
+        _rehearse(resolved, folder, start_from, device, console)
         return
     share.connect(longest_wait=LONGEST_WAIT, device=device)
     try:
@@ -75,23 +79,13 @@ def run(
         )
     finally:
         share.close()
-    _describe(result, folder, console)
+    _report(result, folder, console)
     if result.stopped_by is not None:
         raise typer.Exit(128 + result.stopped_by)  # as shells say it: 130 after Ctrl-C, 143 after SIGTERM
 
 
-def _rehearse(recipe: Recipe, folder: Path, console: Console, *, start_from: str | None, device: str) -> None:
-    """Show what the training would be."""
-    from litepose.training import dry_run as rehearsal
-
-    console.print(recipe.to_toml(), highlight=False, markup=False, soft_wrap=True)
-    rehearsed = rehearsal.dry_run(recipe, folder, start_from=start_from, device=device)
-    for line in (*rehearsed.notes, *rehearsal.describe(rehearsed)):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
-def _describe(result: TrainingResult, folder: Path, console: Console) -> None:
-    """Say how it ended, what was left out and where the weights are."""
+def _report(result: TrainingResult, folder: Path, console: Console) -> None:
+    """Print how a training ended, what it left out and where its weights are."""
     if not result.finished:
         console.print(f"Stopped after step {result.step}; go on with: --resume -o {folder}", highlight=False)
     for source, ids in result.unreadable:
@@ -104,3 +98,13 @@ def _describe(result: TrainingResult, folder: Path, console: Console) -> None:
     for name, path in (("Best", result.best), ("Last", result.last)):
         if path is not None:
             console.print(f"{name} weights: {path}", highlight=False, soft_wrap=True)
+
+
+def _rehearse(recipe: Recipe, folder: Path, start_from: str | None, device: str, console: Console) -> None:
+    """Print the recipe and what a training by it would be."""
+    from litepose.training.dry_run import describe, dry_run
+
+    console.print(recipe.to_toml(), highlight=False, markup=False, soft_wrap=True)
+    result = dry_run(recipe, folder, start_from=start_from, device=device)
+    for line in (*result.notes, *describe(result)):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -218,6 +218,7 @@ OFFICIAL_KEYS: Keys = _official_keys()
 
 _COCO, _MPII = "COCO val2017, boxes of person AP .564, flip test", "MPII val, flip test"
 _G = 2**30  # of the authors' summary
+_PARTS = ("Head", "Shoulder", "Elbow", "Wrist", "Hip", "Knee", "Ankle")
 _STATS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
 
 
@@ -230,7 +231,17 @@ def _coco(macs: float, *figures: float) -> dict[str, Any]:
 PUBLISHED: dict[str, dict[int, dict[str, Any]]] = {
     "lpn_50": {
         17: _coco(1.0, 0.691, 0.881, 0.766, 0.659, 0.757, 0.749, 0.923, 0.818, 0.707, 0.810),
-        16: {"data": _MPII, "sizes": {(256, 256): {"macs": round(1.3 * _G), "PCKh": 0.8864, "PCKh@0.11": 0.3412}}},
+        16: {
+            "data": _MPII,
+            "sizes": {
+                (256, 256): {
+                    "macs": round(1.3 * _G),
+                    **dict(zip(_PARTS, (0.9656, 0.9533, 0.8851, 0.8350, 0.8884, 0.8400, 0.7981), strict=True)),
+                    "PCKh": 0.8864,
+                    "PCKh@0.11": 0.3412,
+                }
+            },
+        },
     },
     "lpn_101": {17: _coco(1.4, 0.704, 0.886, 0.781, 0.672, 0.772, 0.762, 0.929, 0.831, 0.721, 0.822)},
     "lpn_152": {17: _coco(1.8, 0.710, 0.892, 0.786, 0.678, 0.777, 0.768, 0.933, 0.834, 0.726, 0.827)},

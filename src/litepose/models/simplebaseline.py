@@ -164,6 +164,7 @@ OFFICIAL_KEYS: Keys = _official_keys()
 
 _COCO, _MPII = "COCO val2017, boxes of person AP .564, flip test", "MPII val, flip test"
 _G = 2**30  # of the authors' summary, and of Lite-HRNet's
+_PARTS = ("Head", "Shoulder", "Elbow", "Wrist", "Hip", "Knee", "Ankle")
 _STATS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
 
 
@@ -177,8 +178,8 @@ def _coco(
     return {"data": _COCO, "sizes": {(192, 256): usual, (288, 384): larger}}
 
 
-def _mpii(mean: float, **more: float) -> dict[str, Any]:
-    return {"data": _MPII, "sizes": {(256, 256): {"PCKh": mean, **more}}}
+def _mpii(mean: float, parts: tuple[float, ...] = (), **more: float) -> dict[str, Any]:
+    return {"data": _MPII, "sizes": {(256, 256): {**dict(zip(_PARTS, parts, strict=False)), "PCKh": mean, **more}}}
 
 
 # Printed by the authors, as zhang943/lpn-pytorch repeats it in its README and figure; the light ones: accuracy in
@@ -188,7 +189,9 @@ def _mpii(mean: float, **more: float) -> dict[str, Any]:
 PUBLISHED: dict[str, dict[int, dict[str, Any]]] = {
     "simplebaseline_50": {
         17: _coco(8.9, (0.704, 0.886, 0.783, 0.671, 0.772, 0.763, 0.929, 0.834, 0.721, 0.824), 0.722),
-        16: _mpii(0.885, macs=round(12.0 * _G), **{"PCKh@0.11": 0.340}),
+        16: _mpii(
+            0.885, (0.964, 0.953, 0.890, 0.832, 0.884, 0.840, 0.796), macs=round(12.0 * _G), **{"PCKh@0.11": 0.340}
+        ),
     },
     "simplebaseline_101": {
         17: _coco(12.4, (0.714, 0.893, 0.793, 0.681, 0.781, 0.771, 0.934, 0.840, 0.730, 0.832), 0.736),

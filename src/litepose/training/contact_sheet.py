@@ -24,7 +24,7 @@ from litepose.spec import PoseSpec
 from litepose.training.data import TrainingSamples
 
 SIDES_PX = (192, 320)  # of a tile's longer side, shorter and longer
-SHEET_PX = 1300  # wide at most, where more than one sample fits
+SHEET_PX = 1320  # wide at most, where more than one sample fits
 MARGIN_PX, LINE_PX = 10, 18
 PAPER, INK = (250, 250, 250), (40, 40, 40)
 FONT, FONT_SIZE = cv2.FONT_HERSHEY_SIMPLEX, 0.42
@@ -41,7 +41,7 @@ class Learned:
 
     people: in input px. heatmap: (h, w) float32 from 0 to 1, the highest of all keypoints.
     nowhere, partly: (h, w) bool, where no keypoint is learned, and where some are not.
-    unknown: names of the keypoints that are not learned anywhere.
+    unknown: names of the keypoints that are not learned anywhere. grouped: whether the targets say who is who.
     """
 
     people: Poses
@@ -49,6 +49,7 @@ class Learned:
     nowhere: np.ndarray
     partly: np.ndarray
     unknown: tuple[str, ...] = ()
+    grouped: bool = True
 
 
 def contact_sheet(samples: TrainingSamples, spec: PoseSpec, numbers: Sequence[int], *, title: str) -> np.ndarray:
@@ -142,13 +143,14 @@ def _from_one_person(targets: HeatmapTargets, codec: HeatmapCodec, skeleton: Ske
 
 
 def _from_heatmaps(targets: Any, skeleton: Skeleton, size: tuple[int, int]) -> Learned:
-    """Return what any other targets show: their heatmaps, where they have some."""
+    """Return what any other targets show: their heatmaps and the mask of these, where they have some."""
     maps = getattr(targets, "heatmaps", ())
     finest = np.asarray(maps[-1] if isinstance(maps, tuple) and maps else maps, dtype=np.float32)
     blank = np.zeros((size[1] // 4, size[0] // 4), np.float32)
     heatmap = _highest(finest[: skeleton.num_keypoints]) if finest.ndim == 3 else blank
-    nowhere = np.zeros(heatmap.shape, bool)
-    return Learned(Poses.empty(skeleton), heatmap, nowhere, nowhere)
+    mask = getattr(targets, "heatmap_mask", None)
+    nowhere = np.zeros(heatmap.shape, bool) if mask is None else (mask == 0).all(axis=0)
+    return Learned(Poses.empty(skeleton), heatmap, nowhere, np.zeros_like(nowhere), grouped=False)
 
 
 def _highest(maps: np.ndarray) -> np.ndarray:
@@ -161,6 +163,8 @@ def _enlarged(region: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _words(learned: Learned) -> str:
+    if not learned.grouped:
+        return "these targets do not group people: see the heatmaps"
     count = len(learned.people)
     text = f"{count} {'person' if count == 1 else 'people'} with {int(learned.people.found.sum())} keypoints"
     if learned.unknown:

@@ -147,7 +147,7 @@ class Distillation:
 
 
 class AEDistillation(Distillation):
-    """Of associative embedding: heatmaps everywhere, weighted as the loss weighs them; tags at annotated keypoints."""
+    """Of associative embedding: heatmaps everywhere, weighted as in the loss; at annotated keypoints the first tags."""
 
     def _errors(self, outputs: list[Tensor], taught: list[Tensor], batch: Batch) -> dict[str, Tensor]:
         errors = {}

@@ -65,7 +65,7 @@ def dry_run(recipe: Recipe, folder: str | Path, *, start_from: str | Path | None
     step_s, picture_s, memory_mb = _timed(run, first)
     loading_s = picture_s * recipe.run.batch / max(1, recipe.run.workers)
     passing_s = step_s + loading_s if recipe.run.workers == 0 else max(step_s, loading_s)
-    seconds = passing_s * run.work(run.total_steps) / (size[0] * size[1])
+    seconds = passing_s * run.work(run.total_steps) / (run.work(first + 1) - run.work(first))
     return DryRun(
         recipe=recipe, sheet=path, notes=tuple(notes), params=counts.params, macs=counts.macs, size=size,
         samples=run.total_steps * recipe.run.batch, steps=run.total_steps, memory_mb=memory_mb, step_s=step_s,

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from litepose import checkpoints, files
 from litepose.distributed import Share
-from litepose.errors import SettingError
+from litepose.errors import RecipeError, SettingError
 from litepose.losses import Loss
 from litepose.spec import PoseSpec
 from litepose.training.batch_norm import synchronise
@@ -51,7 +51,8 @@ Evaluate = Callable[[nn.Module], Mapping[str, float]]
 class TrainingResult:
     """How a training ended.
 
-    finished: False where a signal stopped it. best: None where nothing was evaluated. metrics: of the last evaluation.
+    finished: False where a signal stopped it; the end of the recipe's patience finishes it too.
+    best: None where nothing was evaluated. metrics: of the last evaluation.
     unreadable: (training set, ids of its pictures that could not be read) where there are some.
     stopped_by: the number of the signal, where one did.
     """
@@ -93,6 +94,15 @@ class Run:
     def stage_steps(self) -> int:
         return self.recipe.run.epochs * self.steps_per_epoch
 
+    @property
+    def gave_up(self) -> bool:
+        """Whether the recipe's patience with weights that become no better is used up."""
+        return 0 < self.recipe.run.patience_evaluations <= self.state.unimproved
+
+    @property
+    def ended(self) -> bool:
+        return self.gave_up or self.state.step == self.total_steps
+
     def learning_rate(self, step: int) -> float:
         """Return the rate of the update with this 0-based number."""
         rate = staged_learning_rate(
@@ -109,7 +119,7 @@ class Run:
         """Yield the batches of the steps that are left."""
         run = self.recipe.run
         return batches(
-            self.samples, first_step=self.state.step, last_step=self.total_steps,
+            self.samples, first_step=self.state.step, last_step=self.state.step if self.ended else self.total_steps,
             batch=run.batch, workers=run.workers, rank=self.share.rank, world=self.share.count, device=self.device,
         )  # fmt: skip
 
@@ -239,6 +249,11 @@ def set_up(
     )  # fmt: skip
     if evaluate is None:
         evaluate = _make_evaluate(recipe, spec, loss, samples, place, share)
+    if evaluate is None and recipe.run.patience_evaluations:
+        raise RecipeError(
+            f"run.patience_evaluations = {recipe.run.patience_evaluations}, and there are no validation pictures by "
+            "which weights become better. Name some in [data.validation], or set it to 0."
+        )
     guard = GuardedSteps(state) if place.type == "cuda" else None
     run = Run(recipe, folder, place, spec, loss, evaluate, samples, state, per_epoch, share, guard, supernet)
     return run, notes
@@ -357,14 +372,15 @@ def _go_on(run: Run, log: RunLog, stop: StopOnSignal) -> TrainingResult:
         if save_due:
             _save(run)
             saved_at = time.monotonic()
-        if stopped_by and not done:
+        if run.ended or stopped_by:
             break
-    last = _keep(run, "last", metrics)
-    best = run.folder / "best.safetensors"
-    broken = _unreadable(run)
-    done = state.step == run.total_steps
-    kept_best = best if best.exists() else None
-    return TrainingResult(done, state.step, last, kept_best, metrics, broken, None if done else stopped_by)
+    if run.gave_up:
+        log.say(f"Ended early after step {state.step}: in {state.unimproved} evaluations no weights were better.")
+    last, best = run.folder / "last.safetensors", run.folder / "best.safetensors"
+    if not run.ended:  # else the last evaluation kept them
+        _keep(run, "last", metrics)
+    kept_best, broken = best if best.exists() else None, _unreadable(run)
+    return TrainingResult(run.ended, state.step, last, kept_best, metrics, broken, None if run.ended else stopped_by)
 
 
 def _unreadable(run: Run) -> tuple[tuple[str, tuple[int | str, ...]], ...]:
@@ -431,13 +447,14 @@ def _judge(run: Run, log: RunLog) -> Mapping[str, float]:
     if run.evaluate is not None:
         network = copy.deepcopy(run.state.network)
         network.load_state_dict(run.state.average.state)
-        metrics = run.evaluate(network.eval())
+        metrics = run.share.agreed(run.evaluate(network.eval()))
         log.record("validation", run.state.step, dict(metrics))
         log.pictures("validation", run.state.step, lambda: shown_predictions(run.evaluate, network))
         log.say(f"step {run.state.step}: {describe(metrics)}")
         value = (metrics.get("AP", 0.0), -metrics["loss"])
+        run.state.unimproved += 1
         if math.isfinite(sum(value)) and (run.state.best is None or value > run.state.best):
-            run.state.best = value
+            run.state.best, run.state.unimproved = value, 0
             _keep(run, "best", metrics)
     _keep(run, "last", metrics)
     return metrics

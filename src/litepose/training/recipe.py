@@ -229,7 +229,9 @@ class RunSection(_Section):
     precision: of the network; BN statistics, losses and weights are always fp32. "fp16" scales the loss, on GPUs only.
     compile: the network by torch.compile. deterministic: two equal runs on one machine are equal bit by bit.
     sync_batchnorm: BN sees the pictures of all processes as one batch.
-    evaluate_epochs: between evaluations; 0 = only at the end. bad_steps: that many non-finite steps in a row end it.
+    evaluate_epochs: between evaluations; 0 = only at the end.
+    patience_evaluations: that many evaluations in a row without better weights end the run early; 0 = never.
+    bad_steps: that many non-finite steps in a row are an error.
     """
 
     epochs: PositiveInt
@@ -243,6 +245,7 @@ class RunSection(_Section):
     channels_last: bool
     log_steps: PositiveInt
     evaluate_epochs: NonNegativeInt
+    patience_evaluations: NonNegativeInt = 0
     checkpoint_minutes: PositiveFloat
     bad_steps: PositiveInt
     stages: PositiveInt = 1
@@ -267,6 +270,15 @@ class RunSection(_Section):
         if shares and (shares[0] != 0 or shares != sorted(set(shares))):
             raise ValueError(f"from_share must start at 0 and rise; found {shares}")
         return schedule
+
+    @pydantic.model_validator(mode="after")
+    def _patient(self) -> RunSection:
+        if self.patience_evaluations and (not self.evaluate_epochs or self.stages > 1):
+            raise ValueError(
+                f"patience_evaluations = {self.patience_evaluations} needs evaluate_epochs of at least 1 (found "
+                f"{self.evaluate_epochs}) and a single stage (found {self.stages}), as each stage has its own schedule"
+            )
+        return self
 
 
 class Recipe(_Section):

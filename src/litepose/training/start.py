@@ -25,10 +25,10 @@ from litepose.supernet import SPACE_KEY
 from litepose.training.recipe import Recipe, parse_recipe
 
 # What a resumed run may do differently: nothing of it changes what is learned (threads, targets, compile and
-# deterministic: how numbers round;
-# teachers are told by their checksums, wherever they lie).
+# deterministic: how numbers round; teachers are told by their checksums, wherever they lie; patience says how long, not
+# what).
 FREE_TO_CHANGE = {
-    "run.workers", "run.targets", "run.threads", "run.log_steps", "run.checkpoint_minutes",
+    "run.workers", "run.targets", "run.threads", "run.log_steps", "run.checkpoint_minutes", "run.patience_evaluations",
     "run.compile", "run.deterministic",
     "data.root", "data.validation.source", "data.validation.images",
     "hints.teacher", "distillation.teacher",

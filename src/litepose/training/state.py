@@ -32,7 +32,8 @@ class TrainingState:
     hints: what is trained beside the network and not kept, where the recipe asks for it. distillation: its teacher.
     scaler: of the losses, where they are computed in fp16.
     step: updates tried so far. bad_steps: the last ones in a row that were not finite. skipped: all of those.
-    sums, counted: loss parts summed since the last line of the log. best: (AP, -loss) of the best evaluation so far.
+    sums, counted: loss parts summed since the last line of the log.
+    best: (AP, -loss) of the best evaluation so far. unimproved: the evaluations since then, none of them better.
     """
 
     network: nn.Module
@@ -47,6 +48,7 @@ class TrainingState:
     sums: dict[str, float] = field(default_factory=dict)
     counted: int = 0
     best: tuple[float, float] | None = None
+    unimproved: int = 0
 
     def count(self, parts: Mapping[str, float]) -> None:
         """Add one step's values to the running sums."""
@@ -88,14 +90,14 @@ class TrainingState:
         if self.distillation is not None:
             self.distillation.from_checkpoint(saved["distillation"])
         for name in _NUMBERS:
-            setattr(self, name, saved["numbers"][name])
+            setattr(self, name, saved["numbers"].get(name, getattr(self, name)))  # one may be newer than the file
         torch.set_rng_state(saved["random"]["cpu"])
         cuda: list[Tensor] = saved["random"]["cuda"]
         if cuda and len(cuda) == torch.cuda.device_count():
             torch.cuda.set_rng_state_all(cuda)
 
 
-_NUMBERS = ("step", "bad_steps", "skipped", "sums", "counted", "best")
+_NUMBERS = ("step", "bad_steps", "skipped", "sums", "counted", "best", "unimproved")
 
 
 def save_checkpoint(folder: Path, state: TrainingState, recipe: str, *, processes: int = 1) -> None:

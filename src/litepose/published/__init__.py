@@ -1,0 +1,1 @@
+"""What the authors of all networks printed, beside what is counted and measured here: tables and figures."""
