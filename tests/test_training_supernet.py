@@ -92,7 +92,9 @@ def test_a_sandwich_learns_the_mean_loss_of_its_networks(tmp_path):
     run, _ = set_up(tiny_supernet_recipe(), tmp_path)
     batch = next(iter(run.batches()))
     images, targets = batch.normalised(run.spec.input), batch.drawn_targets()
-    parts = run.supernet.differentiate(images, targets, step=0, precision=contextlib.nullcontext())
+    parts = run.supernet.differentiate(
+        images, targets, step=0, precision=contextlib.nullcontext(), scale=lambda loss: loss
+    )
     found = {name: one.grad.clone() for name, one in run.state.network.named_parameters()}
     run.state.network.zero_grad(set_to_none=True)
     losses = [run.loss(run.supernet.supernet(images, arch), targets)["total"] for arch in run.supernet.draws.archs(0)]
@@ -112,7 +114,7 @@ def test_the_largest_network_teaches_the_others_its_heatmaps_and_learns_from_the
     seen = []
     loss = run.supernet.loss
     run.supernet.loss = lambda outputs, wanted: seen.append((outputs, wanted)) or loss(outputs, wanted)
-    run.supernet.differentiate(images, targets, step=0, precision=contextlib.nullcontext())
+    run.supernet.differentiate(images, targets, step=0, precision=contextlib.nullcontext(), scale=lambda loss: loss)
     (largest, first), *others = seen
     assert first is targets and len(others) == 2
     for _, wanted in others:

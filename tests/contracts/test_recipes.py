@@ -26,6 +26,7 @@ from litepose.training.start import make_spec  # noqa: E402
 DATA = os.environ.get("LITEPOSE_DATA")
 # What is only for one kind of schedule, or sensible to leave out.
 OPTIONAL = {
+    "accumulate", "compile", "deterministic", "sync_batchnorm", "scale_lr",
     "step_epochs", "step_factor", "final_share", "size_schedule", "targets", "stages", "stage_lr",
     "patience_evaluations",
 }  # fmt: skip
