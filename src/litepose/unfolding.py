@@ -96,7 +96,7 @@ def _unknown(network: nn.Module) -> list[Tensor]:
     return [*parameters, *(norm.running_mean for norm in norms if norm.running_mean is not None)]
 
 
-def _silent_biases(network: nn.Module) -> list[nn.Parameter]:
+def _silent_biases(network: nn.Module) -> list[Tensor]:
     """Return the biases of convolutions in front of a normalisation."""
     pairs = (module for module in network.modules() if isinstance(module, ConvNorm))
     return [pair.conv.bias for pair in pairs if pair.conv.bias is not None and isinstance(pair.norm, nn.BatchNorm2d)]
