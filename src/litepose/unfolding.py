@@ -22,7 +22,7 @@ from litepose.export import HALF_TOLERANCE, compare, example_input
 from litepose.export_norms import NORMS_KEY, norms_of, set_norms
 from litepose.export_rewrites import optimised_for_export
 from litepose.export_storage import stored_tensors
-from litepose.models.layers import fuse_batchnorm
+from litepose.models.layers import ConvNorm, fuse_batchnorm
 from litepose.runtimes import open_runtime
 from litepose.spec import PoseSpec
 
@@ -52,6 +52,8 @@ def load(path: str | Path) -> tuple[dict[str, Tensor], PoseSpec]:
         torch.manual_seed(0)
         network = checkpoints.build_network(runtime.spec).eval()
     set_norms(network, metadata[NORMS_KEY], source=str(path))
+    for bias in _silent_biases(network):
+        bias.data.zero_()
     rewrites: list[Rewrite] = [lambda one: optimised_for_export(one, runtime.size), fuse_batchnorm]
     stored = stored_tensors(model)
     _fill(network.double(), _unfolded(network, _rewrite_of(stored, network, rewrites, path), stored, path))
@@ -82,11 +84,22 @@ def _rewrite_of(stored: dict[str, np.ndarray], network: nn.Module, rewrites: Seq
 
 
 def _unknown(network: nn.Module) -> list[Tensor]:
-    """Return the tensors, sharing memory, that the file's numbers tell: all but those of `set_norms` and counters."""
+    """Return the tensors, sharing memory, that the file's numbers tell: all but those of `set_norms` and counters.
+
+    And but a convolution's bias in front of a normalisation, which never learns: only its difference from the running
+    mean is in the file. It becomes 0.
+    """
     norms = norms_of(network)
     known = {id(tensor) for norm in norms for tensor in (norm.weight, norm.bias)}
+    known |= {id(bias) for bias in _silent_biases(network)}
     parameters = [parameter.data for parameter in network.parameters() if id(parameter) not in known]
     return [*parameters, *(norm.running_mean for norm in norms if norm.running_mean is not None)]
+
+
+def _silent_biases(network: nn.Module) -> list[nn.Parameter]:
+    """Return the biases of convolutions in front of a normalisation."""
+    pairs = (module for module in network.modules() if isinstance(module, ConvNorm))
+    return [pair.conv.bias for pair in pairs if pair.conv.bias is not None and isinstance(pair.norm, nn.BatchNorm2d)]
 
 
 def _fill(network: nn.Module, numbers: Tensor) -> nn.Module:
