@@ -13,6 +13,7 @@ from litepose.commands.options import DeviceOption, SkeletonOption
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from litepose.distributed import Share
     from litepose.training.loop import TrainingResult
     from litepose.training.recipe import Recipe
 
@@ -55,7 +56,7 @@ def run(
     from rich.console import Console
 
     from litepose.distributed import share_of_environment
-    from litepose.training.recipe import load_recipe
+    from litepose.training.recipe import load_recipe  # its errors need no torch
 
     share = share_of_environment()
     console = Console(quiet=not share.is_first)
@@ -70,18 +71,29 @@ def run(
     if dry_run:
         _rehearse(resolved, folder, start_from, device, console)
         return
-    share.connect(longest_wait=LONGEST_WAIT, device=device)
-    try:
-        from litepose.training.loop import train  # after the recipe, whose errors need no torch
-
-        result = train(
-            resolved, folder, resume=resume, start_from=start_from, device=device, console=console, share=share
-        )
-    finally:
-        share.close()
+    result = _train(resolved, folder, resume, start_from, device, console, share)
     _report(result, folder, console)
     if result.stopped_by is not None:
         raise typer.Exit(128 + result.stopped_by)  # as shells say it: 130 after Ctrl-C, 143 after SIGTERM
+
+
+def _train(
+    recipe: Recipe,
+    folder: Path,
+    resume: bool,
+    start_from: str | None,
+    device: str,
+    console: Console,
+    share: Share,
+) -> TrainingResult:
+    """Train together with the other processes, if there are any."""
+    from litepose.training.loop import train
+
+    share.connect(longest_wait=LONGEST_WAIT, device=device)
+    try:
+        return train(recipe, folder, resume=resume, start_from=start_from, device=device, console=console, share=share)
+    finally:
+        share.close()
 
 
 def _report(result: TrainingResult, folder: Path, console: Console) -> None:

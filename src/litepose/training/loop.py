@@ -33,12 +33,19 @@ from litepose.training.endings import diverged, explained
 from litepose.training.guard import GuardedSteps
 from litepose.training.hints import open_hints
 from litepose.training.log import RunLog, describe
-from litepose.training.numerics import chosen_kernels, compile_network, make_scaler, open_device, precision_of
+from litepose.training.numerics import chosen_kernels, make_scaler, open_device, precision_of
 from litepose.training.optim import AveragedWeights, make_optimizer, set_learning_rate, staged_learning_rate
 from litepose.training.recipe import Recipe
 from litepose.training.shown import shown_predictions
 from litepose.training.sources import open_sources, open_validation
-from litepose.training.start import check_same_processes, check_same_recipe, make_loss, make_spec, take_over
+from litepose.training.start import (
+    check_same_processes,
+    check_same_recipe,
+    make_loss,
+    make_spec,
+    notes_of_processes,
+    take_over,
+)
 from litepose.training.state import TrainingState, has_checkpoint, load_checkpoint, save_checkpoint
 from litepose.training.stop import StopOnSignal
 from litepose.training.supernet import SupernetSteps, SupernetValidation, open_steps
@@ -225,19 +232,13 @@ def set_up(
     network = network.to(device=place, memory_format=layout).train()  # type: ignore[call-overload]
     if recipe.run.sync_batchnorm and share.count > 1:
         synchronise(network)
-    optimizer = make_optimizer(network, recipe.optim)
-    hints = open_hints(recipe, network, optimizer)
-    distillation = open_distillation(recipe, network, spec, loss)
-    average, scaler = AveragedWeights(network, recipe.optim.ema_decay), make_scaler(recipe.run, place)
-    state = TrainingState(network, optimizer, average, hints, distillation, scaler)
-    if recipe.run.compile:
-        compile_network(network)
-    spec = spec if hints is None else spec.with_provenance(hints=hints.provenance)
-    spec = spec if distillation is None else spec.with_provenance(distillation=distillation.provenance)
+    state = _make_state(recipe, network, spec, loss, place)
+    for name, teacher in (("hints", state.hints), ("distillation", state.distillation)):
+        spec = spec if teacher is None else spec.with_provenance(**{name: teacher.provenance})
     if saved is not None:
         state.from_checkpoint(saved)
         notes.append(f"Going on after step {state.step}.")
-    notes += _notes_of_processes(recipe, share)
+    notes += notes_of_processes(recipe, share.count)
     samples_per_step = recipe.run.batch * share.count
     per_epoch = steps_per_epoch(recipe.run.epoch_samples, sources, samples_per_step)
     total_steps = recipe.run.stages * recipe.run.epochs * per_epoch
@@ -259,6 +260,17 @@ def set_up(
     return run, notes
 
 
+def _make_state(recipe: Recipe, network: nn.Module, spec: PoseSpec, loss: Loss, device: torch.device) -> TrainingState:
+    """Return the state before the first step."""
+    optimizer = make_optimizer(network, recipe.optim)
+    hints = open_hints(recipe, network, optimizer)
+    distillation = open_distillation(recipe, network, spec, loss)
+    average, scaler = AveragedWeights(network, recipe.optim.ema_decay), make_scaler(recipe.run, device)
+    if recipe.run.compile:
+        network.compile()  # the passes alone, at the first step; copies, names and weights stay as they are
+    return TrainingState(network, optimizer, average, hints, distillation, scaler)
+
+
 def _make_evaluate(
     recipe: Recipe, spec: PoseSpec, loss: Loss, samples: TrainingSamples, device: torch.device, share: Share
 ) -> Evaluate | None:
@@ -272,17 +284,6 @@ def _make_evaluate(
         return Validation(pictures, of, loss, device=str(device), limit=limit, share=share)
 
     return judge(spec) if recipe.supernet is None else SupernetValidation(judge, spec, recipe, samples)
-
-
-def _notes_of_processes(recipe: Recipe, share: Share) -> list[str]:
-    if share.count == 1:
-        return []
-    batch, scaled = recipe.run.batch, recipe.optim.scale_lr
-    rate = recipe.optim.lr * (share.count if scaled else 1)
-    how = f"{share.count} times the recipe's" if scaled else "the recipe's, which optim.scale_lr = true would scale"
-    return [
-        f"{share.count} processes of {batch}: {batch * share.count} pictures a step; learning rate {rate:g}, {how}."
-    ]
 
 
 def update(run: Run, batch: Batch) -> dict[str, float] | None:

@@ -11,7 +11,6 @@ import os
 from collections.abc import Iterator
 
 import torch
-from torch import nn
 
 from litepose.errors import SettingError
 from litepose.training.recipe import RunSection
@@ -68,8 +67,3 @@ def chosen_kernels(run: RunSection, device: torch.device) -> Iterator[None]:
         yield
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
-
-
-def compile_network(network: nn.Module) -> None:
-    """Let torch.compile make the forward and backward pass, at the first step; copies and weights stay as they are."""
-    network.compile()

@@ -224,6 +224,16 @@ def check_same_processes(now: int, before: int) -> None:
         )
 
 
+def notes_of_processes(recipe: Recipe, count: int) -> list[str]:
+    """Return what several processes make of the recipe's batch and learning rate, for the user; nothing for one."""
+    if count == 1:
+        return []
+    batch, scaled = recipe.run.batch, recipe.optim.scale_lr
+    rate = recipe.optim.lr * (count if scaled else 1)
+    how = f"{count} times the recipe's" if scaled else "the recipe's, which optim.scale_lr = true would scale"
+    return [f"{count} processes of {batch}: {batch * count} pictures a step; learning rate {rate:g}, {how}."]
+
+
 def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return nested mappings as one with dotted keys."""
     flat: dict[str, Any] = {}
