@@ -78,7 +78,7 @@ def test_of_more_people_than_asked_for_the_largest_are_told_apart(folder):
         model={"skeleton": "horse.json"}, codec={"max_people": 2}, augment={"geometric": NO_AUGMENTATION},
         data={"root": ".", "train": [{"source": "horses.json", "weight": 1}]},
     )  # fmt: skip
-    arguments = {"resume": False, "start_from": None, "device": "cpu", "evaluate": None, "rank": 0, "world": 1}
+    arguments = {"resume": False, "start_from": None, "device": "cpu", "evaluate": None}
     run, _ = loop.set_up(recipe, folder / "run", **arguments)
     targets = next(iter(run.batches())).drawn_targets()
     assert targets.tag_indices.shape == (2, 2, 5, 2)
