@@ -106,6 +106,18 @@ def test_other_settings_do_not_go_on_from_it_and_leave_it_alone(folder, tmp_path
     assert len(parts(tmp_path)) == 1
 
 
+def test_other_data_under_the_same_name_do_not_go_on_from_it(folder, tmp_path, looked_at):
+    write_dot_pictures(tmp_path / "data", count=COUNT, people=1)
+    write_dot_model(tmp_path / "dots.onnx")
+    stop_after(5)
+    with pytest.raises(SystemExit):
+        cli.main(command(folder, tmp_path / "report.json"))
+    stop_after(None)
+    looked_at.clear()
+    report = evaluate(tmp_path, tmp_path / "report.json")
+    assert (len(looked_at), report["settings"]["people"]) == (COUNT, COUNT)
+
+
 def test_without_an_output_what_was_found_lies_in_the_cache(folder, tmp_path, looked_at, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     arguments = command(folder, tmp_path / "unused")[:-2]

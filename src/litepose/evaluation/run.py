@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from litepose.distributed import Share
 from litepose.errors import AnnotationError, SettingError
 from litepose.evaluation.data import Data
 from litepose.evaluation.protocol import Unscored, choose_protocol, open_boxes
-from litepose.evaluation.settings import settings_of, settings_of_results, sha256_of
+from litepose.evaluation.settings import settings_of, settings_of_results
 from litepose.files import cache_folder
 from litepose.metrics.found_file import FoundFile, Looked
 from litepose.metrics.protocols import EvaluationProtocol, MpiiProtocol
@@ -88,7 +87,7 @@ def evaluate_model(
     source = open_boxes(boxes, finder, data, device=device, threads=threads)
     way = choose_protocol(data, protocol, finder=finder, boxes=source)
     settings = settings_of(finder, data, model=model, boxes=boxes, protocol=way.name)
-    file = _progress_file(beside, finder, data, settings, way, share)
+    file = _progress_file(beside, data, settings, way, share, boxes)
     which = share.part(limited(data.dataset, limit))
     parts = share.gathered(find_people(finder, data.dataset, protocol=way, which=which, progress=progress, file=file))
     if not share.is_first:
@@ -133,17 +132,19 @@ def _evaluation(
 
 def _progress_file(
     beside: Path | None,
-    finder: Predictor,
     data: Data,
     settings: Mapping[str, Any],
     way: EvaluationProtocol,
     share: Share,
+    boxes: str | None,
 ) -> FoundFile | None:
     """Return where what is found is kept; None where that would be the cache and nothing can be written there."""
+    source = Path(data.source)
     depends = {
         **settings,
-        "model_file": sha256_of(finder.runtime),
-        "content": hashlib.sha256(json.dumps(data.content).encode()).hexdigest(),
+        "source": str(source.resolve()),
+        "content": _sha256(source) or hashlib.sha256(repr(list(data.ids)).encode()).hexdigest(),
+        "boxes_content": None if boxes is None else _sha256(Path(boxes)),
     }
     skeleton = MPII16 if isinstance(way, MpiiProtocol) else data.skeleton
     place = cache_folder() / "evaluation" / "people" if beside is None else beside
@@ -155,3 +156,8 @@ def _progress_file(
             raise
         return None
     return file
+
+
+def _sha256(path: Path) -> str | None:
+    """Return the hash of a file, None for what is none."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
