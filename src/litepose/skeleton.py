@@ -166,8 +166,8 @@ def keypoint_side(keypoint: str) -> str | None:
 
 def mirror_pairs(keypoints: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """Return the pairs (left, right) whose names say that they mirror: they differ in the side and in nothing else."""
-    pairs = ((name, _opposite(name)) for name in keypoints)
-    return tuple((name, other) for name, other in pairs if other in keypoints and "l" in _side_text(name)[:1])
+    lefts = [name for name in keypoints if _side_text(name).startswith("l")]
+    return tuple((name, other) for name in lefts if (other := _opposite(name)) in keypoints)
 
 
 def one_sided(keypoints: Sequence[str]) -> tuple[str, ...]:
@@ -175,11 +175,10 @@ def one_sided(keypoints: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in keypoints if keypoint_side(name) and _opposite(name) not in keypoints)
 
 
-def _opposite(keypoint: str) -> str | None:
-    """Return what the keypoint of the other side would be called, None where the name has no side."""
-    side = _side_text(keypoint)
+def _opposite(keypoint: str) -> str:
+    """Return what the keypoint of the other side, of one whose name has a side, would be called."""
     pattern = _SIDE if keypoint_side(keypoint) else _GLUED_SIDE
-    return pattern.sub(OPPOSITES[side], keypoint, count=1) if side else None
+    return pattern.sub(OPPOSITES[_side_text(keypoint)], keypoint, count=1)
 
 
 def _side_text(keypoint: str) -> str:

@@ -136,7 +136,7 @@ def set_up(
         torch.set_num_threads(recipe.run.threads)
     torch.manual_seed(recipe.run.seed)
     network = checkpoints.build_network(spec)
-    notes = [] if start_from is None or saved is not None else take_over(network, start_from, model=spec.model)
+    notes = [] if start_from is None or saved is not None else take_over(network, start_from, spec=spec)
     layout = torch.channels_last if recipe.run.channels_last else torch.contiguous_format
     network = network.to(device=place, memory_format=layout).train()  # type: ignore[call-overload]
     if recipe.run.sync_batchnorm and share.count > 1:
