@@ -114,8 +114,9 @@ def test_a_training_says_which_keypoints_it_keeps(tmp_path: Path):
     notes = take_over(network, path, spec=new)
     total = len(network.state_dict())
     assert notes == [
-        f"{total} of {total} tensors taken over from {path}.",
-        "Heads for other keypoints: 3 of 6 heatmap channels kept by name, made anew: head_top, left_hand, tail.",
+        f"{total - 4} of {total} tensors taken over from {path}.",
+        "Heads (4 tensors) for other keypoints: 3 of 6 heatmap channels kept by name, made anew: head_top, left_hand, "
+        "tail.",
     ]
     same, spec = tiny_network(seed=3)
     assert take_over(same, path, spec=spec) == [f"{total} of {total} tensors taken over from {path}."]

@@ -12,7 +12,7 @@ from torch import nn
 
 from litepose import checkpoints
 from litepose.distributed import Share
-from litepose.errors import RecipeError, SettingError
+from litepose.errors import RecipeError
 from litepose.losses import Loss
 from litepose.spec import PoseSpec
 from litepose.training.batch_norm import synchronise
@@ -32,7 +32,7 @@ from litepose.training.start import (
     notes_of_processes,
     take_over,
 )
-from litepose.training.state import TrainingState, has_checkpoint, load_checkpoint
+from litepose.training.state import TrainingState, check_is_new, load_checkpoint
 from litepose.training.supernet import SupernetSteps, SupernetValidation, open_steps
 from litepose.training.validate import Validation
 
@@ -119,8 +119,8 @@ def set_up(
     share: Share | None = None,
 ) -> tuple[Run, list[str]]:
     """Build everything that a training needs; return it with notes for the user. See `train`."""
-    if has_checkpoint(folder) and not resume:
-        raise SettingError(f"{folder} already holds a training. Add --resume to go on with it, or choose another -o.")
+    if not resume:
+        check_is_new(folder)
     share = share or Share()
     saved = share.agreed(load_checkpoint(folder) if resume and share.is_first else None)
     if saved is not None:

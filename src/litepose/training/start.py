@@ -19,7 +19,6 @@ from litepose.geometry import check_input_size
 from litepose.losses import LOSSES, Loss
 from litepose.models.layers import PoseNetwork
 from litepose.models.litepose_super import KERNEL_MAPS, LitePoseSuper, sort_channels
-from litepose.skeleton import load_skeleton
 from litepose.spec import PoseSpec
 from litepose.supernet import SPACE_KEY
 from litepose.training.heads import carry_over, channel_axes
@@ -45,14 +44,16 @@ def make_spec(recipe: Recipe) -> PoseSpec:
     """
     model, space = recipe.model, None if recipe.supernet is None else recipe.supernet.search_space()
     codec = _make_codec(recipe)
-    arch = None if model.arch is None else models.read_arch(model.arch)
     settings = dict(model.settings)
+    arch = settings.pop("arch", None) if model.arch is None else models.read_arch(model.arch)
     _check_kind(model.name, wanted=space is not None)
     if space is not None:
         arch, settings["kernels"] = space.largest(), space.kernels
     spec = checkpoints.default_spec(
-        model.name, load_skeleton(model.skeleton), size=model.size, codec=codec, arch=arch, **settings
+        model.name, model.open_skeleton(), size=model.size, codec=codec, arch=arch, **settings
     )
+    pixels = {key: getattr(model, key) for key in ("colour", "mean", "std") if getattr(model, key) is not None}
+    spec = dataclasses.replace(spec, input=dataclasses.replace(spec.input, **pixels))
     for entry in recipe.run.size_schedule:
         check_input_size(entry.size, spec.input.stride, name=model.name)
     return spec.with_provenance(
@@ -172,15 +173,12 @@ def take_over(network: PoseNetwork, path: str | Path, *, spec: PoseSpec) -> list
     """
     candidates = _candidates(weights.path_of(path), spec.model)
     fresh, unused = _load_matching(network, path, candidates, spec)
-    total = len(network.state_dict())
-    notes = [f"{total - len(fresh)} of {total} tensors taken over from {path}."]
-    old = candidates[0][1]
-    if (
-        old is not None
-        and old.skeleton.keypoints != spec.skeleton.keypoints
-        and not set(channel_axes(spec)) & set(fresh)
-    ):
-        notes.append(_note_of_heads(old, spec))
+    total, old = len(network.state_dict()), candidates[0][1]
+    changed = old is not None and old.skeleton.keypoints != spec.skeleton.keypoints
+    heads = set(channel_axes(spec)) - set(fresh) if changed else set()
+    notes = [f"{total - len(fresh) - len(heads)} of {total} tensors taken over from {path}."]
+    if old is not None and heads:
+        notes.append(f"Heads ({len(heads)} tensors) for other keypoints: {_kept_channels(old, spec)}.")
     if fresh:
         notes.append(f"Fresh, because name or shape differ: {', '.join(fresh)}.")
     if unused:
@@ -207,12 +205,12 @@ def _is_supernet(path: Path, model: str) -> bool:
     return any(KERNEL_MAPS in name for state, _ in _candidates(path, model) for name in state)
 
 
-def _note_of_heads(old: PoseSpec, new: PoseSpec) -> str:
+def _kept_channels(old: PoseSpec, new: PoseSpec) -> str:
     """Say which keypoints' channels a network of other keypoints keeps."""
     names = new.skeleton.keypoints
     anew = [name for name in names if name not in old.skeleton.keypoints]
     made = f"made anew: {', '.join(anew)}" if anew else "none made anew"
-    return f"Heads for other keypoints: {len(names) - len(anew)} of {len(names)} heatmap channels kept by name, {made}."
+    return f"{len(names) - len(anew)} of {len(names)} heatmap channels kept by name, {made}"
 
 
 def _channel_names(spec: PoseSpec) -> tuple[tuple[str, ...], ...]:
