@@ -1,14 +1,14 @@
 """The weights' gradient of depthwise convolutions on a CPU, which PyTorch computes many times slower than it could.
 
-LitePose's 7x7 kernels spend most of a CPU training there: with channels last, PyTorch 2.13 takes 4 to 9 times as long
+LitePose's 7x7 kernels spend most of a CPU training there: with channels last, PyTorch 2.13 takes 3 to 5 times as long
 as the plain loops below, which Numba compiles (`benchmarks/depthwise.py`). Only this gradient is replaced; the forward
-pass and the input's gradient are PyTorch's. Sums run in another order, so values differ by rounding (1e-5).
+pass and the input's gradient are PyTorch's. Sums run in another order, so values differ by rounding.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -30,7 +30,7 @@ class FastDepthwise(TorchFunctionMode):
         compiled()  # says now, and not in the first step, that Numba is missing
 
     def __torch_function__(
-        self, function: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+        self, function: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         if function is torch.nn.functional.conv2d and not kwargs and _is_ours(*args):
             image, weight, _, stride, padding, *_ = args
