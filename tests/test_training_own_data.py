@@ -24,7 +24,7 @@ from own_people import DANCER, NAMES, write_dancers  # noqa: E402
 from tiny_model import ARCH, tiny_network, write_tiny_checkpoint  # noqa: E402
 
 QUICK = ("run.epochs=1", "run.epoch_samples=4", "run.batch=2", "run.workers=0", "run.threads=1", "optim.warmup_steps=1",
-         "run.log_steps=1")  # fmt: skip
+         "run.log_steps=1", "run.fast_depthwise=false")  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
