@@ -19,6 +19,7 @@ from litepose.models.litepose import arch_from_json  # noqa: E402
 from litepose.skeleton import COCO17, OPENPOSE18  # noqa: E402
 from litepose.training.own_data import own_recipe  # noqa: E402
 from litepose.training.recipe import load_recipe  # noqa: E402
+from litepose.training.sources import open_sources  # noqa: E402
 from litepose.training.start import make_spec  # noqa: E402
 from own_people import DANCER, NAMES, write_dancers  # noqa: E402
 from tiny_model import ARCH, tiny_network, write_tiny_checkpoint  # noqa: E402
@@ -216,6 +217,20 @@ def test_files_that_cannot_be_learned_from_are_one_message_each(place):
     for other in ("synthetic", "images"):
         with pytest.raises(LiteposeError, match=r"a COCO keypoint file is needed.*Name a recipe for packed"):
             own_recipe(other, place / "run", model="tiny.safetensors")
+
+
+@pytest.mark.filterwarnings("ignore:.*OKS sigmas")
+def test_a_skeleton_file_stands_for_the_category_s(place):
+    fan = {"name": "fan", "keypoints": list(DANCER), "mirror": [["hand_l", "hand_r"], ["foot_l", "foot_r"],
+           ["left_shoulder", "right_shoulder"]], "limbs": [["crown", "hand_l"]]}  # fmt: skip
+    (place / "fan.json").write_text(json.dumps(fan))
+    for run, changes in (("a", {}), ("b", {"categories": []})):
+        write_dancers(place, **changes)
+        own = own_recipe("dancers.json", place / run, model="tiny.safetensors", skeleton="fan.json")
+        skeleton = own.recipe.model.open_skeleton()
+        assert (skeleton.name, skeleton.limbs) == ("fan", (("crown", "hand_l"),))
+        sources, _ = open_sources(own.recipe, make_spec(own.recipe).input)
+        assert (sources[0].dataset[0].keypoints[..., 2] > 0).any()
 
 
 def test_models_that_cannot_be_trained_on_without_a_recipe_are_one_message_each(place):

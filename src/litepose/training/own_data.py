@@ -55,8 +55,9 @@ def own_recipe(
     spec = _spec_of(model)
     name = RECIPES[spec.codec.name]
     written, label = read_recipe(name)
-    files = prepare(data, Path(folder), images=images, validation=validation, category=category)
-    wanted = files.skeleton if skeleton is None else load_skeleton(skeleton)
+    given = None if skeleton is None else load_skeleton(skeleton)
+    files = prepare(data, Path(folder), images=images, validation=validation, category=category, skeleton=given)
+    wanted = given or files.skeleton
     written["model"] = _model_section(spec, wanted if skeleton is None else skeleton)
     written["codec"] = codec_to_json(_codec_for(spec.codec, spec.skeleton, wanted))
     written["data"] = files.section

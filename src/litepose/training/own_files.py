@@ -45,19 +45,21 @@ def prepare(
     images: str | Path | None = None,
     validation: str | None = None,
     category: str | None = None,
+    skeleton: Skeleton | None = None,
 ) -> OwnFiles:
     """Write the pictures to train on into the run folder and, where no other set is named, those held out.
 
     data: a COCO or CrowdPose keypoint file. images: the folder of its pictures. validation: anything that
     `open_dataset` takes; the pictures of a JSON file may lie in `images` too. category: by name, where several have
-    keypoints. Raises AnnotationError, SettingError.
+    keypoints. skeleton: of a file whose categories name none. Raises AnnotationError, SettingError.
     """
     check_is_new(folder)
     path = Path(data)
     content = _of_category(_read(data), category, short_name(path))
     people = _people(content, short_name(path))
     place = _folder_of(path, images)
-    dataset = open_content(content, path, images=place)
+    unnamed = not any(one.get("keypoints") for one in content.get("categories") or ())
+    dataset = open_content(content, path, images=place, skeleton=skeleton if unnamed else None)
     assert isinstance(dataset, CocoDataset), type(dataset)
     if validation is None:
         held_out = _held_out(dataset)
