@@ -296,12 +296,10 @@ def test_some_hundred_steps_teach_a_shipped_model_keypoints_of_one_s_own(tmp_pat
     changes = [part for change in ("run.epochs=2", "run.evaluate_epochs=0", "run.threads=1", "run.workers=0",
                                    "model.size=[128, 128]") for part in ("--set", change)]  # fmt: skip
     assert litepose("train", "--data", "dancers.json", "--from", "litepose_xs", "-o", "run", *changes) == 0
-    judged = ("--data", "run/validation.json", "--images", "images", "--threads", 1)
-    assert litepose("eval", "-m", "run/best.safetensors", *judged, "--json", "report.json") == 0
-    shares = json.loads((tmp_path / "report.json").read_text())["pck"]["stats"]
-    assert shares["crown"] > 0.3 and shares["neck"] > 0.3, shares  # litepose_xs knows neither
-    first = json.loads((tmp_path / "run" / "validation.json").read_text())["images"][0]["file_name"]
-    picture = tmp_path / "images" / first
-    assert litepose("predict", picture, "-m", "run/best.safetensors", "-o", "out") == 0
-    drawn, plain = images.read(tmp_path / "out" / first), images.read(picture)
-    assert (np.abs(drawn.astype(int) - plain).sum(axis=2) > 60).mean() > 0.002  # limbs
+    metrics = checkpoints.load(tmp_path / "run" / "best.safetensors")[1].provenance["metrics"]
+    assert metrics["AP50"] > 0.15, metrics  # 0.27 when this was written; 6 of 8 keypoints began anew
+    names = [one["file_name"] for one in json.loads((tmp_path / "run" / "validation.json").read_text())["images"]]
+    pictures = [tmp_path / "images" / name for name in names]
+    assert litepose("predict", *pictures, "-m", "run/best.safetensors", "-o", "out", "--threads", 1) == 0
+    changed = [images.read(tmp_path / "out" / one.name).astype(int) - images.read(one) for one in pictures]
+    assert np.mean([np.abs(one).sum(axis=2) > 60 for one in changed]) > 0.005  # limbs
