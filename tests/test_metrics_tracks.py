@@ -43,7 +43,8 @@ def test_a_perfect_tracker_has_one_and_an_empty_one_nothing():
 def test_the_numbers_are_those_of_motmetrics(walk):
     motmetrics = pytest.importorskip("motmetrics", reason="py-motmetrics is not installed")
     frames = walk_frames(walk, seed=3)
-    for update in (Tracker().update, lambda poses, _, last=LastFrameTracker(box_overlap, 0.3): last.update(poses)):
+    last = LastFrameTracker(box_overlap, 0.3)
+    for update in (Tracker().update, lambda poses, _: last.update(poses)):
         found = [update(one.found, one.time_s) for one in frames]
         ours = track_stats([one.truth for one in frames], found)
         accumulator = motmetrics.MOTAccumulator(auto_id=True)

@@ -87,12 +87,9 @@ def test_a_lost_keypoint_starts_anew_and_a_short_gap_does_not():
 def test_each_id_has_filters_of_its_own_and_nobody_without_an_id_is_touched():
     smoother = PoseSmoother()
     smoother.update(person(spread()), 0.0)
-    np.testing.assert_allclose(
-        smoother.update(person(spread(50), track_id=2), 0.04).keypoints[0], spread(50), atol=1e-4
-    )
-    np.testing.assert_allclose(
-        smoother.update(person(spread(90), track_id=-1), 0.08).keypoints[0], spread(90), atol=1e-4
-    )
+    for track_id, points in ((2, spread(50)), (-1, spread(90))):
+        seen = smoother.update(person(points, track_id=track_id), 0.04)
+        np.testing.assert_allclose(seen.keypoints[0], points, atol=1e-4)  # float32
 
 
 def test_people_who_are_not_tracked_are_refused():
@@ -122,6 +119,7 @@ def test_times_that_do_not_fit_are_refused():
         SmoothSettings(min_cutoff=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "said"), [("tracking", "last-frame IoU"), ("smoothing", "offline")])
 def test_the_benchmark_prints_its_table(name, said, capsys):
     benchmark(name).main(["--seeds", "1"])

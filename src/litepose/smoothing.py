@@ -39,16 +39,12 @@ class SmoothSettings:
     max_gap_s: float = 0.25
 
     def __post_init__(self) -> None:
-        for name, above in (
-            ("min_cutoff", True),
-            ("speed_cutoff", True),
-            ("speed_factor", False),
-            ("max_gap_s", False),
-        ):
-            value = getattr(self, name)
-            if not (0 < value < math.inf or (value == 0 and not above)):
-                least = "above 0" if above else "of at least 0"
-                raise SettingError(f"Smoothing wants {name} {least}; found {value}.")
+        for name in ("min_cutoff", "speed_cutoff"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise SettingError(f"Smoothing wants {name} above 0; found {getattr(self, name)}.")
+        for name in ("speed_factor", "max_gap_s"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise SettingError(f"Smoothing wants {name} of at least 0; found {getattr(self, name)}.")
 
 
 OPENPOSE = SmoothSettings(min_cutoff=1.0, speed_factor=0.05, speed_cutoff=1.0, by_size=False, max_gap_s=0.0)

@@ -49,9 +49,7 @@ def smooth_offline(
     """
     times = np.asarray(times_s, dtype=np.float64)
     if times.shape != (len(frames),) or (np.diff(times) < 0).any():
-        raise SettingError(
-            f"{len(frames)} frames came with times of shape {times.shape}. Give one for each frame, none before the last."
-        )
+        raise SettingError(f"{len(frames)} frames came with times of shape {times.shape}. Give one for each, in order.")
     result = list(frames)
     for path in _paths(frames):
         span = times[path.first : path.first + len(path.rows)]

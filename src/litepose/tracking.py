@@ -232,6 +232,7 @@ def _areas(keypoints: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Return the areas of the boxes around known keypoints, at least those of a narrow person as long: (N,) px^2."""
     low = np.where(known[..., None], keypoints, np.inf).min(axis=1)
     high = np.where(known[..., None], keypoints, -np.inf).max(axis=1)
-    boxes = np.where(known.any(axis=1)[:, None], np.concatenate([low, high], axis=-1), 0)
+    anything: np.ndarray = np.any(known, axis=1)
+    boxes = np.where(anything[:, None], np.concatenate([low, high], axis=-1), 0)
     longest = np.maximum(boxes[:, 2:] - boxes[:, :2], 0).max(axis=-1)
     return np.maximum(box_areas(boxes), 0.2 * longest**2)

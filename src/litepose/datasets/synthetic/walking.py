@@ -107,7 +107,7 @@ def _truth(walk: Walk, time_s: float) -> Poses:
 
 def _visible(walk: Walk, places: dict[int, np.ndarray], person: int) -> np.ndarray:
     points = places[person]
-    inside = ((points >= 0) & (points < walk.size)).all(axis=-1)
+    inside: np.ndarray = np.all((points >= 0) & (points < walk.size), axis=-1)
     for left, right in walk.pillars:
         inside &= ~((points[:, 0] >= left) & (points[:, 0] <= right))
     for other, others in places.items():
