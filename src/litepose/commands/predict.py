@@ -41,9 +41,17 @@ def run(
         typer.Option("-o", "--output", help=f"Folder for drawn pictures. Without -o and --json: {DEFAULT_OUTPUT}."),
     ] = None,
     json: Annotated[
-        Path | None, typer.Option("--json", help="Write the people to this file (openpose: into this folder).")
+        Path | None,
+        typer.Option("--json", help="Write the people to this file, or into this folder where --format is one."),
     ] = None,
-    format: Annotated[str, typer.Option("--format", help="Of --json: litepose, coco or openpose.")] = "litepose",
+    format: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="Of --json: litepose, coco, openpose (folder), openpifpaf (folder; a file of a video), "
+            "ultralytics-txt (folder), ultralytics-json, tfjs, csv.",
+        ),
+    ] = "litepose",
     min_score: Annotated[float, typer.Option("--min-score", help="Leave out people whose score is lower.")] = 0.2,
     boxes: BoxesOption = None,
     draw_boxes: Annotated[bool, typer.Option("--draw-boxes", help="Draw boxes and scores too.")] = False,
@@ -96,12 +104,12 @@ def run(
 def _finish(outcomes: list[Outcome], drawn: Path | None, json: Path | None, format: str, model: str) -> None:
     """Write the result file and say what became of everything. Raises PictureError where a picture was broken."""
     from litepose.errors import PictureError
-    from litepose.writers import write_results
+    from litepose.writers import is_folder, write_results
 
     results = [outcome.result for outcome in outcomes if outcome.result is not None]
     written = [] if json is None else write_results(json, results, format=format, model=model)
     drawings = f"{drawn}/" if drawn is not None and results else None
-    _summarise(results, [drawings, (f"{json}/" if format == "openpose" else str(json)) if written else None])
+    _summarise(results, [drawings, (f"{json}/" if is_folder(format) else str(json)) if written else None])
     broken = [str(outcome.error) for outcome in outcomes if outcome.error is not None]
     if broken:
         raise PictureError(
