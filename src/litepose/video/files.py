@@ -1,7 +1,7 @@
 """Video files, frame by frame through PyAV: their own times, turned upright, of constant memory.
 
-A file may vary its frame rate, begin late, be cut off or hold damaged parts: what can be decoded is given, with the times
-that it has; then an error says what was missing.
+A file may vary its frame rate, begin late, be cut off or hold damaged parts: what can be decoded is given, with the
+times that it has; then an error says what was missing.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ class VideoFile:
         missing = 0.0 if self.whole_s is None else self.whole_s - last_s - self._gap_s()
         if missing > MISSING_S:
             raise VideoError(
-                f"{self.path} is cut off: it says that it lasts {self.whole_s:.2f} s and ends at {last_s:.2f} s. What is "
-                "there was used. Copy or download it again for the rest."
+                f"{self.path} is cut off: it says that it lasts {self.whole_s:.2f} s and ends at {last_s:.2f} s. What "
+                "is there was used. Copy or download it again for the rest."
             )
         if damaged:
             raise VideoError(
@@ -103,8 +103,8 @@ def open_container(path: str, **settings: Any) -> Any:
         raise VideoError(f"There is no video {path}. Check the name.") from error
     except (av.FFmpegError, OSError) as error:
         raise VideoError(
-            f"{path} cannot be opened as a video: {_reason(error)}. It is empty, cut off before its index, or of a kind that "
-            "FFmpeg does not read. Copy it again, or convert it to MP4 or WebM."
+            f"{path} cannot be opened as a video: {_reason(error)}. It is empty, cut off before its index, or of a "
+            "kind that FFmpeg does not read. Copy it again, or convert it to MP4 or WebM."
         ) from error
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
@@ -94,11 +94,11 @@ def predict_video(
     results: ResultFiles | None = None,
     show: Show | None = None,
     drawing: Drawing = Drawing(),
-) -> Iterator[FrameResult]:
+) -> Generator[FrameResult, None, None]:
     """Find the people of each frame, in order, while the next ones are being read.
 
     min_score: people below are left out, after tracking. tracker, smoother: fresh ones, this stream's own.
-    writer, results: where drawn frames and people go; closed at the end. show: is given drawn frames, and ends the loop.
+    writer, results: where drawn frames and people go; closed at the end. show: is given drawn frames, may end the loop.
     Yields after each frame; whoever stops asking ends it. Raises VideoError after the last frame that could be had.
     """
     timing = Timing()

@@ -1,7 +1,7 @@
 """Live sources: cameras and network streams, connected again where they break off.
 
-Times are those of arrival, from the first frame on, so that they go on over a break. Cameras are opened by number through
-OpenCV, which counts them on every system; streams (RTSP, HTTP, ...) by PyAV, with no buffer of FFmpeg's own.
+Times are those of arrival, from the first frame on, so that they go on over a break. Cameras are opened by number
+through OpenCV, which counts them on every system; streams (RTSP, HTTP, ...) by PyAV, with no buffer of FFmpeg's own.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ class LiveSource:
                 raise VideoError(f"{self.shown} gave no frame: it ended at once. Check that it is sending.")
             if time.monotonic() - heard > self.patience_s:
                 raise VideoError(
-                    f"{self.shown} broke off after {number} frames and gave none for {self.patience_s:g} s ({failure}). "
-                    "What came before was used. Start again when it is back."
+                    f"{self.shown} broke off after {number} frames and gave none for {self.patience_s:g} s "
+                    f"({failure}). What came before was used. Start again when it is back."
                 )
             self.reconnected += 1
             time.sleep(min(PAUSE_S, self.patience_s / 2))

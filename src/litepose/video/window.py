@@ -27,8 +27,8 @@ class Window:
             cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL)
         except cv2.error as error:
             raise SettingError(
-                f"--show opens a window, which this OpenCV ({cv2.__version__}) cannot: it is built without any. Replace it: "
-                "pip uninstall opencv-python-headless && pip install opencv-python. Or leave --show out."
+                f"--show opens a window, which this OpenCV ({cv2.__version__}) cannot: it is built without. Replace "
+                "it: pip uninstall opencv-python-headless && pip install opencv-python. Or leave --show out."
             ) from error
         self._shown = False
 
