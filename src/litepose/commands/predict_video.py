@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -78,7 +79,7 @@ def predict_videos(sources: list[str], options: VideoOptions, load: Callable[[],
             try:
                 opened = _open(source, options)
                 predictor = load() if predictor is None else predictor
-                if _one(opened, source, predictor, options, drawn, json, window):
+                if _one(opened, predictor, options, drawn, json, window):
                     break
             except VideoError as error:
                 errors.append(error)
@@ -163,7 +164,6 @@ def _open(source: Any, options: VideoOptions) -> Source:
 
 def _one(
     source: Source,
-    name: Any,
     predictor: Predictor,
     options: VideoOptions,
     drawn: Path | None,
@@ -201,7 +201,8 @@ def _one(
         if tally.frames:
             _say(source, tally, [drawn, json])
     if stop.asked and not source.live:
-        raise KeyboardInterrupt
+        print("litepose: interrupted; what was done until then is there", file=sys.stderr)
+        raise SystemExit(130)
     return stop.asked
 
 

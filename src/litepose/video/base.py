@@ -72,14 +72,17 @@ class Source(Protocol):
 
 
 def import_av() -> Any:
-    """Return PyAV. Raises MissingPackageError."""
+    """Return PyAV. Raises MissingPackageError.
+
+    Its log stays off, as it is by default: with it on, a decoder's threads wait for the interpreter's lock, and we for
+    them.
+    """
     try:
         import av
     except ImportError as error:
         raise MissingPackageError(
             "Videos need the package av, which is not installed. Install it: pip install 'litepose[video]'."
         ) from error
-    av.logging.set_level(av.logging.PANIC)  # what is wrong is said once, by us
     return av
 
 

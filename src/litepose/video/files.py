@@ -111,8 +111,12 @@ def open_container(path: str, **settings: Any) -> Any:
 def picture_stream(container: Any, name: str) -> Any:
     """Return the first stream with moving pictures. Raises VideoError for sound alone and for unknown codecs."""
     streams = [one for one in container.streams.video if not _is_cover(one)]
+    if not len(container.streams):
+        raise VideoError(
+            f"{name} cannot be opened as a video: nothing is in it. It was probably cut off. Copy it again."
+        )
     if not streams:
-        found = sorted({one.type for one in container.streams}) or ["nothing"]
+        found = sorted({one.type for one in container.streams})
         raise VideoError(
             f"{name} has no moving pictures: it holds {', '.join(found)}. Give a file with a video stream."
         )
@@ -154,7 +158,11 @@ def _duration_s(container: Any, stream: Any) -> float | None:
     if stream.duration is not None and stream.time_base:
         begun = (stream.start_time or 0) * stream.time_base - (container.start_time or 0) / 1_000_000
         return float(stream.duration * stream.time_base + begun)
-    return None if container.duration is None else container.duration / 1_000_000
+    if container.duration is None:
+        return None
+    # Matroska counts from 0 to the end, wherever the pictures begin.
+    begun_us = container.start_time or 0 if "matroska" in container.format.name else 0
+    return (container.duration - begun_us) / 1_000_000
 
 
 def _is_cover(stream: Any) -> bool:
