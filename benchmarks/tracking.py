@@ -3,8 +3,9 @@
     python benchmarks/tracking.py [--seeds 5]
 
 Walkers without pixels (litepose.datasets.synthetic.walking): people who cross, who walk behind pillars, who enter and
-leave, and the crossing at 8 frames a second. Prints for each scene, summed over the seeds: true people, those missed,
-false ones, id switches, MOTA, IDF1, ids given for the people there are, and the tracker's CPU time a frame.
+leave, the crossing at 8 frames a second, runners, and the crossing seen by a network that finds people twice. Prints
+for each scene, summed over the seeds: true people, those missed, false ones, id switches, MOTA, IDF1, ids given for the
+people there are, and the tracker's CPU time a frame.
 """
 
 from __future__ import annotations

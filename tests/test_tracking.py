@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from litepose.datasets.synthetic.walking import CROSSING, ENTRIES, OCCLUSION, RUNNERS, SLOW_RATE, Walker, walk_frames
+from litepose.datasets.synthetic.walking import (
+    CROSSING,
+    ENTRIES,
+    FOUND_TWICE,
+    OCCLUSION,
+    RUNNERS,
+    SLOW_RATE,
+    Walker,
+    walk_frames,
+)
 from litepose.errors import SettingError
 from litepose.metrics.tracks import track_stats
 from litepose.poses import Poses
@@ -21,7 +30,9 @@ def people(*walkers: Walker, at: float = 0.0, score: float = 0.8) -> Poses:
     return Poses(COCO17, points, np.full((len(walkers), 17), score), np.full(len(walkers), score))
 
 
-@pytest.mark.parametrize("walk", [CROSSING, OCCLUSION, ENTRIES, SLOW_RATE, RUNNERS], ids=lambda walk: walk.name)
+@pytest.mark.parametrize(
+    "walk", [CROSSING, OCCLUSION, ENTRIES, SLOW_RATE, RUNNERS, FOUND_TWICE], ids=lambda walk: walk.name
+)
 def test_people_keep_their_ids_where_the_last_frames_boxes_lose_them(walk):
     frames = walk_frames(walk, seed=1)
     truth = [frame.truth for frame in frames]

@@ -29,6 +29,7 @@ VELOCITY_S = 0.15  # time constant of the averaged velocity
 MOST = 0.8  # share of a track's keypoints that must be seen to measure velocity
 UNNAMED_KEEP_S = 0.25  # a track without an id waits no longer, so that what flickers gets none
 UNMEASURED = 4.0  # times as fast grows the looseness of a track seen once, whose velocity is not known
+RECENT_S = 0.1  # a track seen in the last frame, or since then, is not lost
 COASTING_S = 0.7  # somebody unseen goes on at his velocity for about so long, then is expected to have stopped
 
 
@@ -40,6 +41,8 @@ class TrackSettings:
     keypoint_score: keypoints below do not count in comparisons.
     strong_similarity, weak_similarity: the least likeness (0-1) of a sure and of an unsure person to its track.
     duplicate_similarity: somebody this much like a person who has a track already starts no second one.
+    duplicate_share: networks find people twice. Who is so much like somebody surer and reaches less than this share of
+        his score may only continue a track that is not lost, and must be like it by `double_similarity`.
     keep_seconds: how long a track waits for a person who is not seen.
     min_hits: frames in which a person must be seen to get an id; those of a stream's first frame get one at once.
     looseness: how many times farther than in COCO's OKS a keypoint may be off; grows by `looseness_per_second`.
@@ -48,15 +51,17 @@ class TrackSettings:
     strong_score: float = 0.3
     keypoint_score: float = 0.25
     strong_similarity: float = 0.4
-    weak_similarity: float = 0.4
-    duplicate_similarity: float = 0.75
+    weak_similarity: float = 0.6
+    duplicate_similarity: float = 0.5
+    duplicate_share: float = 0.65
+    double_similarity: float = 0.75
     keep_seconds: float = 1.5
     min_hits: int = 3
     looseness: float = 1.5
     looseness_per_second: float = 2.0
 
     def __post_init__(self) -> None:
-        for name in ("strong_similarity", "weak_similarity", "duplicate_similarity"):
+        for name in ("strong_similarity", "weak_similarity", "duplicate_similarity", "double_similarity"):
             if not 0 < getattr(self, name) <= 1:
                 raise SettingError(f"Tracking wants {name} above 0 and up to 1; found {getattr(self, name)}.")
         for name, lowest in (("keep_seconds", 0.0), ("min_hits", 1), ("looseness", 0.1)):
@@ -103,6 +108,7 @@ class Tracker:
         self._tracks: list[_Track] = []
         self._next_id = 1
         self._started = False
+        self._before_s = -math.inf  # the last frame's time
 
     def update(self, poses: Poses, time_s: float) -> Poses:
         """Return the people of the next frame with `track_ids`, from 1 on; NO_ID = has none (yet).
@@ -113,18 +119,24 @@ class Tracker:
         self._forget(time_s)
         known = poses.found & (poses.keypoint_scores >= settings.keypoint_score)
         known &= np.isfinite(poses.keypoints).all(axis=-1)
-        strong = poses.scores >= settings.strong_score
+        alike = _shared_oks(poses.keypoints, known, poses.keypoints, known, poses.skeleton.oks_sigmas)  # (N, N)
+        surer = settings.duplicate_share * poses.scores[None] > poses.scores[:, None]
+        single: np.ndarray = ~np.any((alike >= settings.duplicate_similarity) & surer, axis=1)
+        strong = single & (poses.scores >= settings.strong_score)
         owners: list[_Track | None] = [None] * len(poses)
         confirmed = [track for track in self._tracks if track.id != NO_ID]
         waiting = [track for track in self._tracks if track.id == NO_ID]
+        recent = [track for track in confirmed if track.seen_s >= min(self._before_s, time_s - RECENT_S)]
         for tracks, mask, least in (
             (confirmed, strong, settings.strong_similarity),
-            (confirmed, ~strong, settings.weak_similarity),
+            (confirmed, single & ~strong, settings.weak_similarity),
+            (recent, ~single, settings.double_similarity),
             (waiting, strong, settings.strong_similarity),
         ):
             self._match(poses, known, tracks, mask, least, owners, time_s)
-        self._start(poses, known, strong, owners, time_s)
+        self._start(poses, known, strong, alike, owners, time_s)
         self._started = self._started or len(poses) > 0
+        self._before_s = time_s
         ids = [NO_ID if owner is None else owner.id for owner in owners]
         return dataclasses.replace(poses, track_ids=np.array(ids, dtype=np.int64))
 
@@ -173,17 +185,20 @@ class Tracker:
         )
 
     def _start(
-        self, poses: Poses, known: np.ndarray, strong: np.ndarray, owners: list[_Track | None], time_s: float
+        self,
+        poses: Poses,
+        known: np.ndarray,
+        strong: np.ndarray,
+        alike: np.ndarray,
+        owners: list[_Track | None],
+        time_s: float,
     ) -> None:
         """Begin a track for each sure person who has none and is nobody's double."""
         for n in np.argsort(-poses.scores, kind="stable").tolist():
             if owners[n] is not None or not strong[n] or known[n].sum() < MIN_KEYPOINTS:
                 continue
             tracked = [m for m, owner in enumerate(owners) if owner is not None]
-            likeness = _shared_oks(
-                poses.keypoints[[n]], known[[n]], poses.keypoints[tracked], known[tracked], poses.skeleton.oks_sigmas
-            )
-            if likeness.size and likeness.max() >= self.settings.duplicate_similarity:
+            if (alike[n, tracked] >= self.settings.duplicate_similarity).any():
                 continue
             track = _Track(poses.keypoints[n].astype(np.float64), known[n], time_s)
             if not self._started or self.settings.min_hits == 1:

@@ -2,7 +2,7 @@
 
 For tests and benchmarks of tracking and smoothing, without pixels: a flat walker swings arms and legs; whoever stands
 nearer hides the keypoints behind his trunk, pillars hide all; found keypoints tremble, hidden ones are missing or
-unsure, people are missed now and then, and nobody is found where nobody is.
+unsure, people are missed now and then or found twice, and nobody is found where nobody is.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from litepose.poses import Poses
+from litepose.poses import Poses, concatenate
 from litepose.skeleton import COCO17
 
 # COCO's 17 keypoints of a standing figure, in heights from the ground up; x to the picture's right.
@@ -24,6 +24,7 @@ SWING = {7: -0.05, 8: 0.05, 9: -0.12, 10: 0.12, 13: 0.07, 14: -0.07, 15: 0.15, 1
 TRUNK_SHARE = 0.13  # half the width that hides others, in heights
 MISSED = 0.02  # share of frames in which a person who is seen is not found
 PHANTOMS = 0.04  # share of frames in which nobody is found as somebody
+DOUBLE_JITTER = 0.035  # of a double's keypoints, in heights: an OKS of about 0.6
 LEAST_SEEN = 4  # keypoints of a person who counts as seen
 
 
@@ -66,6 +67,7 @@ class Walk:
     size: tuple[int, int] = (640, 360)
     pillars: tuple[tuple[float, float], ...] = ()
     jitter: float = 0.006  # of found keypoints, in heights
+    doubles: float = 0.0  # share of the found who are found again, less well, as bottom-up networks do
 
     @property
     def times_s(self) -> np.ndarray:
@@ -130,7 +132,17 @@ def _found(walk: Walk, truth: Poses, rng: np.random.Generator) -> Poses:
     scores = np.where(seen, sure, np.where(rng.random(seen.shape) < 0.5, unsure, 0))
     kept = rng.random(len(truth)) >= MISSED
     people = Poses(COCO17, points[kept], scores[kept], scores[kept].mean(axis=1))
+    people = concatenate([people, _doubles(people, heights[kept], walk.doubles, rng)])
     return people if rng.random() >= PHANTOMS else _with_phantom(people, walk, rng)
+
+
+def _doubles(people: Poses, heights: np.ndarray, share: float, rng: np.random.Generator) -> Poses:
+    twice = rng.random(len(people)) < share
+    count = int(twice.sum())
+    off = rng.normal(0, DOUBLE_JITTER, (count, 17, 2)) * heights[twice, None, None]
+    less = rng.uniform(0.3, 0.6, (count, 1))
+    scores = people.keypoint_scores[twice] * less
+    return Poses(COCO17, people.keypoints[twice] + off, scores, scores.mean(axis=1) if count else [])
 
 
 def _with_phantom(people: Poses, walk: Walk, rng: np.random.Generator) -> Poses:
@@ -184,6 +196,7 @@ ENTRIES = Walk(
     10.0,
 )
 SLOW_RATE = Walk("8 a second", CROSSING.walkers, 6.0, rate=8.0)
+FOUND_TWICE = Walk("found twice", CROSSING.walkers, 6.0, doubles=0.4)
 RUNNERS = Walk(
     "runners",
     (
@@ -196,4 +209,4 @@ RUNNERS = Walk(
     2.6,
     rate=15.0,
 )
-WALKS = (CROSSING, OCCLUSION, ENTRIES, SLOW_RATE, RUNNERS)
+WALKS = (CROSSING, OCCLUSION, ENTRIES, SLOW_RATE, RUNNERS, FOUND_TWICE)
