@@ -97,6 +97,14 @@ def test_frames_without_people_and_repeated_times_are_no_trouble():
     assert np.isfinite(tracker.update(people(PERSON), 0.01).keypoints).all()
 
 
+def test_keypoints_that_are_no_numbers_do_not_count():
+    tracker = Tracker()
+    for i in range(3):
+        poses = people(PERSON, at=i / 25)
+        poses.keypoints[0, i] = np.nan
+        assert tracker.update(poses, i / 25).track_ids.tolist() == [1]
+
+
 def test_two_streams_have_ids_of_their_own():
     one, two = Tracker(), Tracker()
     one.update(people(PERSON), 0.0)

@@ -238,6 +238,8 @@ def _shared_oks(
     behind a table, is still as large.
     """
     counted = known[:, None] & others_known[None]  # (N, M, K)
+    keypoints = np.where(known[..., None], keypoints, 0)  # what is not known may be no number
+    others = np.where(others_known[..., None], others, 0)
     areas = np.maximum(_areas(keypoints, known)[:, None], _areas(others, others_known)[None]) * np.square(slack)
     likeness = oks(keypoints, others, areas=areas, sigmas=sigmas, counted=counted)
     return np.where(counted.sum(axis=-1) >= MIN_KEYPOINTS, likeness, 0)
