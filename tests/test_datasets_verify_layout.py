@@ -15,6 +15,7 @@ from litepose.datasets.verify_layout import verify_layout
 from litepose.errors import AnnotationError, PictureError, SettingError
 from litepose.skeleton import CROWDPOSE14
 from litepose.training.recipe import load_recipe, recipe_names
+from litepose.training.sources import check_present
 
 
 @pytest.fixture(autouse=True)
@@ -73,8 +74,17 @@ def test_every_recipe_of_a_published_set_names_files_of_its_layout():
         if recipe.data.root in places:
             sources = {entry.source for entry in (*recipe.data.train, recipe.data.validation)}
             assert sources <= places[recipe.data.root], name
+            assert not any(entry.images for entry in (*recipe.data.train, recipe.data.validation)), "found by layout"
             seen.add(recipe.data.root)
     assert seen == set(places)
+
+
+def test_a_recipe_without_its_data_says_where_pictures_go(tmp_path):
+    with pytest.raises(AnnotationError, match=r"person_keypoints_train2017\.json .annotations. and its pictures, .*"):
+        check_present(load_recipe("litepose_xs_coco", [f"data.root={tmp_path}"]))
+    assert layouts.pictures_of("annot/train.json") == "images"
+    assert layouts.pictures_of("annotations/person_keypoints_val2017.json") == "val2017"
+    assert layouts.pictures_of("people.json") is None
 
 
 @pytest.mark.parametrize("pictures", ["{}2017", "images/{}2017"])

@@ -110,6 +110,12 @@ def first_there(root: Path, places: tuple[str, ...]) -> Path | None:
     return next((root / place for place in places if (root / place).exists()), None)
 
 
+def pictures_of(source: str) -> str | None:
+    """Return where the pictures of a published annotation file lie under the same root; None for other files."""
+    splits = (split for layout in LAYOUTS.values() for split in layout.splits)
+    return next((split.pictures[0] for split in splits if source in split.files), None)
+
+
 def check_root(layout: Layout, root: Path) -> None:
     """Raise AnnotationError, which says what was found and where things go, where none of the needed files is there."""
     needed = [split for split in layout.splits if split.needed]

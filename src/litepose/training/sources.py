@@ -16,6 +16,7 @@ from litepose.datasets import Dataset, Remapped, SkipUnreadable, is_synthetic, o
 from litepose.datasets.base import PeopleTable, people_table
 from litepose.datasets.coco import CocoDataset
 from litepose.datasets.composite import Composites
+from litepose.datasets.layouts import pictures_of
 from litepose.datasets.people import People
 from litepose.errors import AnnotationError, RecipeError, SettingError, nearest_name
 from litepose.poses import Sample
@@ -146,7 +147,8 @@ def _below_root(entry: SetEntry) -> bool:
 
 
 def _wanted(entry: SetEntry, root: Path) -> str:
-    pictures = root / entry.images if entry.images else (root / entry.source).parent / "images"
+    known = entry.images or pictures_of(entry.source)
+    pictures = root / known if known else (root / entry.source).parent / "images"
     return f"{root / entry.source} (annotations) and its pictures, {pictures}{os.sep}"
 
 
