@@ -9,6 +9,7 @@ still gives the reference's map of any output size.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -154,6 +155,10 @@ class RandomWarp:
         dx, dy = rng.integers(-reach, reach + 1, size=2) if reach else (0, 0)
         center = (float(width * 0.5 + dx), float(height * 0.5 + dy))
         return WarpDraw(center, float(scale), float(rotation), bool(rng.random() < self.mirror))
+
+    def side_needed(self) -> int | None:
+        """Return the short side, px, from which on no draw enlarges a picture; None where draws go by the people."""
+        return None if self.person_probability else math.ceil(max(self.size) / self.zoom[0])
 
     def _draw_person(self, sample: Sample, rng: np.random.Generator) -> WarpDraw:
         x1, y1, x2, y2 = sample.boxes[rng.integers(len(sample))].astype(np.float64)

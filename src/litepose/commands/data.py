@@ -18,6 +18,9 @@ app = typer.Typer()
 ImagesOption = Annotated[
     Path | None, typer.Option("--images", help="Folder of the pictures. Default: images/ beside the annotations.")
 ]
+OtherPeopleOption = Annotated[
+    Path | None, typer.Option(help="JSON of boxes of people without annotation; they are ignored.")
+]
 
 
 @app.command()
@@ -26,12 +29,15 @@ def pack(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write; must not exist.")],
     images: ImagesOption = None,
     skeleton: SkeletonOption = None,
-    short_side: Annotated[int, typer.Option(help="Pictures are shrunk to this short side, px.")] = 384,
+    short_side: Annotated[
+        int | None, typer.Option(help="Pictures are shrunk to this short side, px. Default: 384, or what --for needs.")
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option("--for", help="Recipe that will train on them: no smaller than its nearest zoom sees.")
+    ] = None,
     quality: Annotated[int, typer.Option(help="JPEG quality.")] = 90,
     shard_mb: Annotated[float, typer.Option(help="Size of a shard.")] = 32,
-    other_people: Annotated[
-        Path | None, typer.Option(help="JSON of boxes of people without annotation; they are ignored.")
-    ] = None,
+    other_people: OtherPeopleOption = None,
     missing_unlabelled: Annotated[
         bool, typer.Option(help="A keypoint that a person lacks may still be seen: do not learn its channel there.")
     ] = False,
@@ -47,6 +53,7 @@ def pack(
     from litepose.datasets.packed import pack as write
 
     check_range("--shard-mb", shard_mb, 1e-3, 1e6)
+    side = _side_to_pack(short_side, recipe)
     datasets = [
         open_dataset(
             source,
@@ -63,7 +70,7 @@ def pack(
         report = write(
             datasets,
             output,
-            short_side=short_side,
+            short_side=side,
             quality=quality,
             shard_mb=shard_mb,
             person_masks=person_masks,
@@ -73,10 +80,27 @@ def pack(
     print(
         f"{counted(report.pictures, 'picture')} with {counted(report.people, 'person', 'people')} "
         f"in {counted(report.shards, 'shard')}, "
-        f"{report.bytes / 1e6:.1f} MB: {report.folder}"
+        f"{report.bytes / 1e6:.1f} MB, short side {side} px: {report.folder}"
     )
     for line in report.left_out:
         print(f"left out: {line}")
+
+
+def _side_to_pack(short_side: int | None, recipe: str | None) -> int:
+    """Return the short side that was asked for, or that a recipe needs."""
+    from litepose.datasets.packed import SHORT_SIDE
+    from litepose.errors import SettingError
+
+    if recipe is None:
+        return SHORT_SIDE if short_side is None else short_side
+    if short_side is not None:
+        raise SettingError(f"--short-side {short_side} and --for {recipe} both say how large pictures are: give one.")
+    from litepose.training.recipe import load_recipe
+    from litepose.training.sources import side_to_pack
+    from litepose.training.start import make_spec
+
+    loaded = load_recipe(recipe)
+    return side_to_pack(loaded, make_spec(loaded).input)
 
 
 @app.command()
