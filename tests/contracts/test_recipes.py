@@ -29,7 +29,7 @@ DATA = os.environ.get("LITEPOSE_DATA")
 OPTIONAL = {
     "accumulate", "compile", "deterministic", "sync_batchnorm", "scale_lr",
     "step_epochs", "step_factor", "final_share", "size_schedule", "targets", "stages", "stage_lr",
-    "patience_evaluations", "groups",
+    "patience_evaluations", "groups", "fast_depthwise",
 }  # fmt: skip
 
 
