@@ -158,14 +158,18 @@ def _verify_download(name: str, root: Path, *, images: Path | None, deep: bool) 
         table.add_column(heading)
     for split in report.splits:
         if split.report is None:
-            table.add_row(split.name, split.file, "", "", "", "", "not looked at")
+            table.add_row(
+                split.name, split.file, *[""] * 4, "not looked at" if (root / split.file).exists() else "not there"
+            )
             continue
         counts, broken = split.report.counts, sum(one.broken for one in split.report.findings)
         numbers = [f"{counts.get(key, 0):,}" for key in ("pictures", "people", "keypoints")]
         table.add_row(split.name, split.file, *numbers, str(broken), str(len(split.report.findings) - broken))
     Console().print(table)
+    for one in report.findings:
+        print(f"{'broken' if one.broken else 'note'}: {one.kind}: {one.where}")
     found = [one for split in report.splits if split.report is not None for one in split.report.findings]
-    print_findings("what was found", {}, [*report.findings, *found])
+    print_findings("in the files", {}, found)
     return report
 
 
