@@ -26,7 +26,7 @@ DEPTH = 2  # folders below the root in which misplaced files are looked for
 class Split:
     """One annotation file of a data set. All places are relative to the root; the first is the recipes'.
 
-    pictures: folders of its pictures. needed: by a recipe's training or validation. counts: of the official file, by
+    pictures: folders of its pictures. needed: by most of its recipes. counts: of the official file, by
     the names of `verify`'s counts.
     """
 
