@@ -23,6 +23,7 @@ CALLS = {
     "predict_picture.py": (["photos/two.png", "dots.onnx"], "person 1: score", "people.png"),
     "batch_folder.py": (["photos", "dots.onnx"], "two.png: 2 people", "people.json"),
     "synthetic_scene.py": (["."], "people drawn", "scene-truth.jpg"),
+    "own_keypoints.py": (["own", "3"], "people drawn into 3 pictures", "own/dancers.json"),
     "segmentation.py": (["2"], "mIoU 0.", "segmentation.png"),
     "tracking.py": (["clip.mp4", "dots.onnx"], "person 1: in 6 of 6 frames", "tracked.webm"),
     "video_to_csv.py": (["clip.mp4", "dots.onnx"], "6 frames are in keypoints.csv", "keypoints.csv"),
