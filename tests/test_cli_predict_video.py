@@ -22,6 +22,7 @@ from litepose.video import open_video
 from video_files import cut, write_sound, write_video
 
 SIZE = (320, 256)
+TWO = np.concatenate([lay_out(1, SIZE, radius=7), lay_out(1, SIZE, radius=7) + np.array([0, 120])])  # well apart
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def model(tmp_path_factory) -> str:
 @pytest.fixture(scope="module")
 def frames():
     """Twelve frames of two people of dots who move."""
-    return [paint(lay_out(2, SIZE, radius=7) + np.array([i, 0]), SIZE, radius=7) for i in range(12)]
+    return [paint(TWO + np.array([i, 0]), SIZE, radius=7) for i in range(12)]
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from litepose.video.window import Window
 from litepose.writers import ResultFiles
 
 SIZE = (320, 256)
+TWO = np.concatenate([lay_out(1, SIZE, radius=7), lay_out(1, SIZE, radius=7) + np.array([0, 120])])  # well apart
 
 
 class Painted:
@@ -34,7 +35,7 @@ class Painted:
 
     def frames(self):
         for i in range(self.count):
-            yield VideoFrame(i, i / 25, paint(lay_out(2, SIZE, radius=7) + np.array([i, 0]), SIZE, radius=7))
+            yield VideoFrame(i, i / 25, paint(TWO + np.array([i, 0]), SIZE, radius=7))
         if self.error is not None:
             raise self.error
 
