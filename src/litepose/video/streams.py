@@ -23,8 +23,9 @@ from litepose.video.files import open_container, picture_stream, upright
 PATIENCE_S = 10.0  # without a frame, before a live source is given up
 PAUSE_S = 0.5  # between two attempts
 TIMEOUT_S = 5.0  # of one attempt, and of one read
-RTSP_OPTIONS = {"rtsp_transport": "tcp", "fflags": "nobuffer", "flags": "low_delay"}
-STREAM_OPTIONS = {"fflags": "nobuffer", "flags": "low_delay"}
+# Look at a stream for a second, not five, before its first frame comes out; and hold none back afterwards.
+STREAM_OPTIONS = {"analyzeduration": "1000000", "fflags": "nobuffer", "flags": "low_delay"}
+RTSP_OPTIONS = {**STREAM_OPTIONS, "rtsp_transport": "tcp"}
 
 
 class _Connection(Protocol):
