@@ -28,7 +28,6 @@ from litepose.video.writing import VideoWriter
 from litepose.writers import PictureResult, ResultFiles
 
 RECENT = 30  # frames that the overlay's medians are of
-WARM_UP = 3  # first frames, which no statistics count
 
 Show = Callable[[np.ndarray], bool]  # a drawn frame -> whether to go on
 
