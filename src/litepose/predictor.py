@@ -135,6 +135,8 @@ class Predictor:
         if boxes is not None:
             self.check_takes_boxes()
             self.detector = boxes
+        # Pictures of one size share it: making one costs as much as decoding a person.
+        self._whole_frame = functools.lru_cache(maxsize=64)(self._frame)
 
     @property
     def takes_boxes(self) -> bool:
@@ -210,7 +212,7 @@ class Predictor:
             self.check_takes_boxes()
             return tuple(self._frame(size, box) for box in checked_boxes(boxes, size))
         if not self.takes_boxes:
-            return (self._frame(size),)
+            return (self._whole_frame(size),)
         return tuple(self._frame(size, box) for box in usable_boxes(self.detector(image), size))
 
     def frame(self, picture_size: tuple[int, int], box: np.ndarray | None = None) -> Warp:
@@ -240,7 +242,8 @@ class Predictor:
         """Run the network on inputs of any sizes; return each one's maps, (C, h, w) in spec order."""
         outputs: list[tuple[np.ndarray, ...]] = [()] * len(tensors)
         for places in _alike(tensors):
-            maps = self.runtime(np.stack([tensors[place] for place in places]))
+            chosen = [tensors[place] for place in places]
+            maps = self.runtime(np.stack(chosen) if len(chosen) > 1 else chosen[0][None])
             for row, place in enumerate(places):
                 outputs[place] = tuple(one[row] for one in maps)
         return outputs
