@@ -204,8 +204,8 @@ class AECodec:
         keypoint_scores are heats. A person's score is the mean heat over all keypoints before `refine`, as in the
         reference. "exact" gives the reference's people. "fast" differs where the maps do: peaks are those of the
         averaged maps at network resolution (up to half a cell away from those of the enlarged ones), tags are read
-        from the coarse map, and `refine` looks at one heatmap cell in each of its cells; "compiled" is "fast". Raises ModelError where maps
-        are not finite.
+        from the coarse map, and `refine` looks at one heatmap cell in each of its cells. "compiled" is "fast".
+        Raises ModelError where maps are not finite.
         """
         if self.grouping == "limbs":
             return self._decode_limbs(maps, skeleton)

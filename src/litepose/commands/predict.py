@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from litepose.writers import PictureResult
 
 DEFAULT_OUTPUT = Path("litepose-out")
+MAX_AT_ONCE = 8  # files, each of which needs the network's memory
 
 
 def run(
@@ -66,6 +67,8 @@ def run(
 
     # Broken pictures are reported by us, once. Read when OpenCV is imported, which has not happened yet.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    import cv2
+
     from litepose.folders import boxes_of_files, predict_files
     from litepose.images import find
     from litepose.predictor import load
@@ -76,6 +79,8 @@ def run(
     files = find(sources, recursive=recursive)
     if json is not None and json.resolve() in {file.resolve() for file in files}:
         raise SettingError(f"--json {json} would overwrite an input. Name another file.")
+    threads, in_flight = _shared_out(threads, len(files))
+    cv2.setNumThreads(threads)
     predictor = load(
         model, device=device, threads=threads, runtime=runtime,
         decode=decode, flip=flip, size=parse_size(size), scales=parse_scales(scales),
@@ -88,9 +93,21 @@ def run(
     drawn = output if output is not None or (json is not None and not show_maps) else DEFAULT_OUTPUT
     outcomes = predict_files(
         predictor, files, output=drawn, min_score=min_score, boxes=given, draw_boxes=draw_boxes,
-        show_maps=show_maps, max_megapixels=max_megapixels or None,
+        show_maps=show_maps, max_megapixels=max_megapixels or None, in_flight=in_flight,
     )  # fmt: skip
     _finish(_shown(outcomes, len(files)), drawn, json, format, predictor.spec.model or model)
+
+
+def _shared_out(threads: int | None, num_files: int) -> tuple[int, int]:
+    """Return the engine's threads and how many files are worked on at once: cores go to files first.
+
+    Two at least, so that one file is read or decoded while the network runs on another.
+    """
+    from litepose.runtimes.base import physical_cores
+
+    cores = physical_cores()
+    at_once = max(1, min(num_files, MAX_AT_ONCE, cores if threads is None else cores // threads))
+    return threads or max(1, cores // at_once), max(at_once, min(2, num_files), 1)
 
 
 def _finish(outcomes: list[Outcome], drawn: Path | None, json: Path | None, format: str, model: str) -> None:

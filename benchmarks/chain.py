@@ -1,0 +1,162 @@
+"""Time from a JPEG file to people: our chain against the reference pipeline's shape of work.
+
+    python benchmarks/chain.py [--people 1 5 20] [--rounds 40] [--modes fast compiled]
+
+A 640x480 JPEG of quality 90, LitePose-XS at 256x256, one thread, one process, CPU time. The reference and a chain of
+ours take turns; the medians of the rounds' times and ratios are printed. The shares are of the plain export's time,
+which the reference runs; ours runs what `litepose export` writes. Weights are random, so each chain hands its decoder the maps of a
+made scene (scene in decode.py) in place of those that its network has just computed; the pictures show as many people.
+"compiled" needs numba, the reference needs torch and munkres (pip install munkres==1.1.4).
+
+The reference's shape of work, as LitePose's authors' valid.py has it, written for this comparison: the picture is
+warped, turned into floats and normalised by torch, the plain export runs, heatmaps and tags are enlarged to the input's
+size (theirs are enlarged to the whole picture's padded size, which costs more), torch finds and ranks the peaks of whole
+maps, munkres assigns them keypoint by keypoint, each keypoint is moved by a quarter cell in a loop, and for each person
+and keypoint, found or not, whole maps of heat and tag distance are compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+
+import cv2  # noqa: E402
+import numpy as np  # noqa: E402
+import onnxruntime  # noqa: E402
+import torch  # noqa: E402
+from decode import scene  # noqa: E402
+from reference_chain import ReferenceChain  # noqa: E402
+
+from litepose import checkpoints, images  # noqa: E402
+from litepose.benchmark import as_jpeg  # noqa: E402
+from litepose.datasets import open_dataset  # noqa: E402
+from litepose.export import export_onnx  # noqa: E402
+from litepose.predictor import Predictor  # noqa: E402
+from litepose.runtimes.onnx import OnnxRuntime  # noqa: E402
+from litepose.skeleton import CROWDPOSE14  # noqa: E402
+
+SIZE = (256, 256)
+WARM_UP = 3  # rounds that do not count
+STEPS = ("read", "pre", "network", "decode")
+
+
+class MadeScene:
+    """A runtime that computes the network and returns other maps, copied, so that they are as fresh as its own."""
+
+    def __init__(self, runtime: OnnxRuntime, maps: Sequence[np.ndarray]) -> None:
+        self.runtime, self.maps = runtime, [one[None] for one in maps]
+        self.spec, self.size, self.threads = runtime.spec, runtime.size, runtime.threads
+
+    def __call__(self, batch: np.ndarray) -> tuple[np.ndarray, ...]:
+        computed = self.runtime(batch)
+        for target, made in zip(computed, self.maps, strict=True):
+            target[...] = made
+        return computed
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--people", type=int, nargs="+", default=[1, 5, 20])
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--modes", nargs="+", default=["fast"], help="of decoding: exact, fast, compiled")
+    asked = parser.parse_args(arguments)
+
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    print(
+        f"litepose_xs {SIZE[0]}x{SIZE[1]}, ONNX Runtime {onnxruntime.__version__}, OpenCV {cv2.__version__}, one thread"
+    )
+    print(f"load average {os.getloadavg()[0]:.1f}, {asked.rounds} rounds, CPU ms\n")
+    print(
+        "people  chain      found    read     pre  network  decode  around    whole   faster by (quartiles)   "
+        "decode / plain   all but the network / plain"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        files = write_files(Path(folder))
+        for count in asked.people:
+            print("\n".join(compare(count, files, asked.modes, asked.rounds)))
+
+
+def write_files(folder: Path) -> dict[str, Path]:
+    """Export litepose_xs with initial weights, on which times do not depend, plainly and as `litepose export` does."""
+    torch.manual_seed(0)
+    spec = checkpoints.default_spec("litepose_xs", CROWDPOSE14)
+    network = checkpoints.build_network(spec).eval()
+    return {
+        form: export_onnx(network, spec, folder / f"{form}.onnx", size=SIZE, plain=form == "plain").path
+        for form in ("plain", "exported")
+    }
+
+
+def compare(count: int, files: dict[str, Path], modes: Sequence[str], rounds: int) -> list[str]:
+    """Return a line for each chain."""
+    maps = scene(count, np.random.default_rng(count))
+    picture = as_jpeg(open_dataset(f"synthetic:people={count}-{count},seed=0,size=640x480")[0].image)
+    reference = ReferenceChain(MadeScene(OnnxRuntime(files["plain"], threads=1), maps))
+    exported, lines = OnnxRuntime(files["exported"], threads=1), []
+    for mode in modes:
+        ours = OurChain(Predictor(MadeScene(exported, maps), decode=mode, size=SIZE))
+        times: dict[str, list[list[float]]] = {"reference": [], mode: []}
+        found = {}
+        for _ in range(rounds + WARM_UP):
+            for name, chain in (("reference", reference), (mode, ours)):
+                steps, found[name] = chain(picture)
+                times[name].append(steps)
+        table = {name: np.array(rows[WARM_UP:]) for name, rows in times.items()}
+        lines += [line(count, name, found[name], rows, table["reference"]) for name, rows in table.items()]
+    return lines
+
+
+def line(count: int, name: str, found: int, rows: np.ndarray, reference: np.ndarray) -> str:
+    """rows: (rounds, 5) ms of the steps and of the whole."""
+    whole, plain = rows[:, -1], np.median(reference[:, 2])
+    low, middle, high = np.percentile(reference[:, -1] / whole, (25, 50, 75))
+    read, pre, network, decode, total = np.median(rows, axis=0)
+    return (
+        f"{count:6d}  {name:9s} {found:6d} {read:7.2f} {pre:7.2f} {network:8.2f} {decode:7.2f} "
+        f"{np.median(whole - rows[:, :-1].sum(axis=1)):7.2f} {total:8.2f}   {middle:5.2f}x ({low:.2f} .. {high:.2f})"
+    ).ljust(97) + f"{100 * decode / plain:8.1f} %  {100 * np.median(whole - rows[:, 2]) / plain:18.1f} %"
+
+
+class OurChain:
+    """A predictor's steps, as `Predictor.batch` takes them for one picture."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor, self.network_ns = predictor, 0
+        inner = predictor.runtime
+
+        def timed(batch: np.ndarray) -> tuple[np.ndarray, ...]:
+            start = time.process_time_ns()
+            try:
+                return inner(batch)
+            finally:
+                self.network_ns = time.process_time_ns() - start
+
+        predictor.runtime = timed  # type: ignore[assignment]
+
+    def __call__(self, picture: bytes) -> tuple[list[float], int]:
+        """Return ms of read, pre, network, decode and the whole, and the number of people."""
+        predictor = self.predictor
+        marks = [time.process_time_ns()]
+        image = images.read(picture)
+        marks.append(time.process_time_ns())
+        frames = predictor.frames(image)
+        tensors = [predictor.prepare(image, view) for frame in frames for view in frame.views]
+        marks.append(time.process_time_ns())
+        outputs = predictor.forward(tensors)
+        marks.append(time.process_time_ns())
+        poses = predictor.decode(frames, iter(outputs))
+        marks.append(time.process_time_ns())
+        steps = [marks[1] - marks[0], marks[2] - marks[1], self.network_ns, marks[4] - marks[3], marks[4] - marks[0]]
+        return [step / 1e6 for step in steps], len(poses)
+
+
+if __name__ == "__main__":
+    main()
