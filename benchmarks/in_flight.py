@@ -50,9 +50,8 @@ def main() -> None:
     for way, found in rates.items():
         ratios = np.array(found[1:]) / np.array(rates[1, 1][1:])
         low, middle, high = np.percentile(ratios, (25, 50, 75))
-        print(
-            f"{way[0]:14d} {way[1]:11d} {statistics.median(found[1:]):19.1f}   {middle:10.2f}x ({low:.2f} .. {high:.2f})"
-        )
+        rate, spread = statistics.median(found[1:]), f"({low:.2f} .. {high:.2f})"
+        print(f"{way[0]:14d} {way[1]:11d} {rate:19.1f}   {middle:10.2f}x {spread}")
     print("the same number of people everywhere:", len({tuple(one) for one in people.values()}) == 1)
 
 

@@ -6,6 +6,7 @@ ours. What it finds is what the codec's mode "exact" finds, up to the order of e
 
 from __future__ import annotations
 
+import itertools
 import time
 from typing import Any
 
@@ -42,7 +43,7 @@ class ReferenceChain:
         marks.append(time.process_time_ns())
         people = self.decode([torch.from_numpy(one) for one in outputs])
         marks.append(time.process_time_ns())
-        steps = [b - a for a, b in zip(marks, marks[1:], strict=False)]
+        steps = [b - a for a, b in itertools.pairwise(marks)]
         return [step / 1e6 for step in (*steps, marks[-1] - marks[0])], len(people)
 
     def decode(self, outputs: list[torch.Tensor]) -> list[np.ndarray]:

@@ -61,6 +61,7 @@ TABLE = {
     "smoothing": FORMATS,
     "detectors": [*FORMATS, "runtimes*"],
     "in_order": [],
+    "machine_limits": [],
     "predictor": [
         *FORMATS,
         *PICTURES,

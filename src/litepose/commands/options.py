@@ -10,6 +10,8 @@ import typer
 
 from litepose.errors import SettingError
 
+MAX_THREADS = 256  # an engine asked for 10,000 would make them all, and stall
+
 ModelOption = Annotated[
     str, typer.Option("-m", "--model", help="A shipped model's name, an exported file or a checkpoint.")
 ]
@@ -49,6 +51,12 @@ def check_range(option: str, value: float, lowest: float, highest: float) -> Non
     if not lowest <= value <= highest:  # NaN is never between
         end = f"from {lowest:g} to {highest:g}" if math.isfinite(highest) else f"of at least {lowest:g}"
         raise SettingError(f"{option} wants a number {end}; found {value:g}.")
+
+
+def check_threads(threads: int | None) -> None:
+    """Raise SettingError for a number of threads that no machine has use for; None is the engine's own."""
+    if threads is not None:
+        check_range("--threads", threads, 1, MAX_THREADS)
 
 
 def is_box_file(boxes: str | None) -> bool:

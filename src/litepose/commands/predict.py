@@ -19,6 +19,7 @@ from litepose.commands.options import (
     SizeOption,
     ThreadsOption,
     check_range,
+    check_threads,
     counted,
     is_box_file,
     parse_scales,
@@ -63,33 +64,27 @@ def run(
     threads: ThreadsOption = None,
     device: DeviceOption = "cpu",
 ) -> None:
-    import os
-
-    # Broken pictures are reported by us, once. Read when OpenCV is imported, which has not happened yet.
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
-    import cv2
-
+    _silence_opencv()
     from litepose.folders import boxes_of_files, predict_files
     from litepose.images import find
     from litepose.predictor import load
     from litepose.writers import check_target
 
     check_range("--min-score", min_score, 0, 1)
+    check_threads(threads)
     check_target(json, format)
     files = find(sources, recursive=recursive)
     if json is not None and json.resolve() in {file.resolve() for file in files}:
         raise SettingError(f"--json {json} would overwrite an input. Name another file.")
     threads, in_flight = _shared_out(threads, len(files))
-    cv2.setNumThreads(threads)
     predictor = load(
         model, device=device, threads=threads, runtime=runtime,
         decode=decode, flip=flip, size=parse_size(size), scales=parse_scales(scales),
         boxes=None if is_box_file(boxes) else boxes,
     )  # fmt: skip
-    given = None
-    if boxes is not None and is_box_file(boxes):
+    if is_box_file(boxes):
         predictor.check_takes_boxes()
-        given = boxes_of_files(boxes, files)
+    given = boxes_of_files(boxes, files) if boxes is not None and is_box_file(boxes) else None
     drawn = output if output is not None or (json is not None and not show_maps) else DEFAULT_OUTPUT
     outcomes = predict_files(
         predictor, files, output=drawn, min_score=min_score, boxes=given, draw_boxes=draw_boxes,
@@ -98,16 +93,27 @@ def run(
     _finish(_shown(outcomes, len(files)), drawn, json, format, predictor.spec.model or model)
 
 
+def _silence_opencv() -> None:
+    """Let broken pictures be reported by us, once. Read when OpenCV is imported, which has not happened yet."""
+    import os
+
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+
+
 def _shared_out(threads: int | None, num_files: int) -> tuple[int, int]:
     """Return the engine's threads and how many files are worked on at once: cores go to files first.
 
     Two at least, so that one file is read or decoded while the network runs on another.
     """
+    import cv2
+
     from litepose.runtimes.base import physical_cores
 
     cores = physical_cores()
     at_once = max(1, min(num_files, MAX_AT_ONCE, cores if threads is None else cores // threads))
-    return threads or max(1, cores // at_once), max(at_once, min(2, num_files), 1)
+    threads = threads or max(1, cores // at_once)
+    cv2.setNumThreads(threads)
+    return threads, max(at_once, min(2, num_files))
 
 
 def _finish(outcomes: list[Outcome], drawn: Path | None, json: Path | None, format: str, model: str) -> None:
