@@ -28,7 +28,7 @@ DATA = os.environ.get("LITEPOSE_DATA")
 OPTIONAL = {
     "accumulate", "compile", "deterministic", "sync_batchnorm", "scale_lr",
     "step_epochs", "step_factor", "final_share", "size_schedule", "targets", "stages", "stage_lr",
-    "patience_evaluations",
+    "patience_evaluations", "fast_depthwise",
 }  # fmt: skip
 
 

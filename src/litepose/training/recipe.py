@@ -229,6 +229,7 @@ class RunSection(_Section):
     precision: of the network; BN statistics, losses and weights are always fp32. "fp16" scales the loss, on GPUs only.
     compile: the network by torch.compile. deterministic: two equal runs on one machine are equal bit by bit.
     sync_batchnorm: BN sees the pictures of all processes as one batch.
+    fast_depthwise: on a CPU, gradients of 5x5 and 7x7 depthwise kernels by Numba, quicker (see training.depthwise).
     evaluate_epochs: between evaluations; 0 = only at the end.
     patience_evaluations: that many evaluations in a row without better weights end the run early; 0 = never.
     bad_steps: that many non-finite steps in a row are an error.
@@ -253,6 +254,7 @@ class RunSection(_Section):
     compile: bool = False
     deterministic: bool = False
     sync_batchnorm: bool = False
+    fast_depthwise: bool = False
     size_schedule: tuple[SizeFrom, ...] = ()
 
     @pydantic.field_validator("accumulate")
@@ -270,6 +272,12 @@ class RunSection(_Section):
         if shares and (shares[0] != 0 or shares != sorted(set(shares))):
             raise ValueError(f"from_share must start at 0 and rise; found {shares}")
         return schedule
+
+    @pydantic.model_validator(mode="after")
+    def _one_compiler(self) -> RunSection:
+        if self.compile and self.fast_depthwise:
+            raise ValueError("run.compile and run.fast_depthwise exclude each other: leave one of them out")
+        return self
 
     @pydantic.model_validator(mode="after")
     def _patient(self) -> RunSection:

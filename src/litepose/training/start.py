@@ -24,12 +24,12 @@ from litepose.spec import PoseSpec
 from litepose.supernet import SPACE_KEY
 from litepose.training.recipe import Recipe, parse_recipe
 
-# What a resumed run may do differently: nothing of it changes what is learned (threads, targets, compile and
-# deterministic: how numbers round; teachers are told by their checksums, wherever they lie; patience says how long, not
-# what).
+# What a resumed run may do differently: nothing of it changes what is learned (threads, targets, compile,
+# fast_depthwise and deterministic: how numbers round; teachers are told by their checksums, wherever they lie; patience
+# says how long, not what).
 FREE_TO_CHANGE = {
     "run.workers", "run.targets", "run.threads", "run.log_steps", "run.checkpoint_minutes", "run.patience_evaluations",
-    "run.compile", "run.deterministic",
+    "run.compile", "run.deterministic", "run.fast_depthwise",
     "data.root", "data.validation.source", "data.validation.images",
     "hints.teacher", "distillation.teacher",
 }  # fmt: skip
