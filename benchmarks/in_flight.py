@@ -3,7 +3,8 @@
     python benchmarks/in_flight.py FOLDER [-m litepose_xs] [--decode fast] [--rounds 5] [--pictures 60]
 
 Ways take turns within a round, in turned order from round to round; wall time, which is the point here, so the load of
-the machine is printed with it: on a busy one the figures say what the neighbours left. Pictures are read from files,
+the machine is printed with it, and how many cores the process had of those that it could use: where that does not grow
+with the threads, neighbours took the rest and nothing can be gained. Pictures are read from files,
 nothing is drawn; all ways must find the same people.
 """
 
@@ -38,20 +39,24 @@ def main() -> None:
     ways = {(1, 1), (cores, 1), (cores, 2), (1, 2), (1, cores), (1, cores + 1)}
     predictors = {threads: load(asked.model, threads=threads, decode=asked.decode) for threads, _ in ways}
     rates: dict[tuple[int, int], list[float]] = {way: [] for way in sorted(ways)}
+    cores_had: dict[tuple[int, int], list[float]] = {way: [] for way in ways}
     people = {}
     for turn in range(asked.rounds + 1):
         for threads, in_flight in sorted(ways, reverse=bool(turn % 2)):
-            start = time.perf_counter()
+            start, cpu = time.perf_counter(), time.process_time()
             answers = list(predictors[threads].predict_many(files, in_flight=in_flight))
-            rates[threads, in_flight].append(len(files) / (time.perf_counter() - start))
+            seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+            rates[threads, in_flight].append(len(files) / seconds)
+            cores_had[threads, in_flight].append(cpu / seconds)
             people[threads, in_flight] = [0 if isinstance(one, LiteposeError) else len(one) for one in answers]
     print(f"{asked.model}, decode {asked.decode}, {len(files)} pictures, {cores} cores, load {os.getloadavg()[0]:.1f}")
-    print("engine threads   in flight   pictures a second   against one by one, one thread (quartiles)")
+    print("engine threads   in flight   cores had   pictures a second   against one by one, one thread (quartiles)")
     for way, found in rates.items():
         ratios = np.array(found[1:]) / np.array(rates[1, 1][1:])
         low, middle, high = np.percentile(ratios, (25, 50, 75))
         rate, spread = statistics.median(found[1:]), f"({low:.2f} .. {high:.2f})"
-        print(f"{way[0]:14d} {way[1]:11d} {rate:19.1f}   {middle:10.2f}x {spread}")
+        had = statistics.median(cores_had[way][1:])
+        print(f"{way[0]:14d} {way[1]:11d} {had:11.2f} {rate:19.1f}   {middle:10.2f}x {spread}")
     print("the same number of people everywhere:", len({tuple(one) for one in people.values()}) == 1)
 
 

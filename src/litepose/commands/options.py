@@ -29,7 +29,10 @@ ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="CPU
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
 DecodeOption = Annotated[
     str | None,
-    typer.Option("--decode", help="exact (the reference's numbers) or fast. Default: the model's own."),
+    typer.Option(
+        "--decode",
+        help="exact (the reference's numbers), fast, or compiled (fast, by numba). Default: the model's own.",
+    ),
 ]
 RuntimeOption = Annotated[
     str | None, typer.Option("--runtime", help="The engine, where the model's suffix leaves a choice: onnx, torch.")
