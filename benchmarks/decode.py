@@ -7,8 +7,9 @@ take turns, so the decoder starts with caches that the network filled, except th
 written, as a network's own would be. The median of the ratios of neighbouring runs is printed with the quartiles. The
 scene decides what
 decoding costs, so the people found stand beside each ratio. "reference-shaped" is written for this comparison: maps
-enlarged to the picture, top-k over whole maps, refinement over whole maps for each person and keypoint.
-"compiled" is timed where numba is installed. Decoding starts at the network's raw outputs and ends at `Poses`. Needs torch unless --model names an exported network.
+enlarged to the picture, top-k over whole maps, refinement over whole maps for each person and keypoint. "compiled" is
+timed where numba is installed. Decoding starts at the network's raw outputs and ends at `Poses`. Needs torch unless
+--model names an exported network.
 """
 
 from __future__ import annotations

@@ -9,16 +9,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from litepose.codecs import ae_compiled
+from litepose.codecs import ae_assignment, ae_compiled
 from litepose.codecs.ae import AECodec
 from litepose.codecs.base import Pass
-from litepose.codecs.grouping import Candidates
+from litepose.codecs.grouping import assign, group
 from litepose.errors import MissingPackageError, ModelError
 from litepose.skeleton import CROWDPOSE14
 
 K, SIZE = CROWDPOSE14.num_keypoints, (64, 48)
 HAS_NUMBA = importlib.util.find_spec("numba") is not None
-NAMES = ("merge_doubled", "find_peaks", "read_tags", "group_obvious", "finish")
+NAMES = ("merge_doubled", "find_peaks", "read_tags", "group", "finish")
 
 
 @pytest.fixture(params=["python", pytest.param("numba", marks=pytest.mark.slow)])
@@ -87,13 +87,26 @@ def test_mirrored_passes_and_crowds_with_close_tags_are_the_same(codec):
     assert_same_people(codec, Pass(outputs_of(6, 2, apart=0.3)))
 
 
-def test_disputed_candidates_are_left_to_the_hungarian_method(codec):
+def test_disputed_candidates_are_assigned_as_the_fast_mode_does(codec):
     maps = codec.aggregate([Pass(outputs_of(6, 2, apart=0.3))], SIZE, CROWDPOSE14)
     found = ae_compiled.match(maps, range(K), kernel=5, above=0.1, max_people=30, tag_threshold=1.0)
-    wanted = codec.candidates(maps)
-    assert isinstance(found, Candidates)
-    for field in ("keypoints", "cells", "scores", "tags"):
-        np.testing.assert_array_equal(getattr(found, field), getattr(wanted, field))
+    wanted = group(
+        codec.candidates(maps), K, order=range(K), max_people=30, tag_threshold=1.0, use_detection_val=True,
+        ignore_too_much=False,
+    )  # fmt: skip
+    np.testing.assert_array_equal(found, wanted)
+
+
+def test_the_assignment_is_that_of_grouping_with_ties():
+    rng = np.random.default_rng(5)
+    for _ in range(300):
+        rows, columns = np.sort(rng.integers(1, 9, 2))
+        costs = 100.0 * rng.integers(0, 3, (rows, columns)) - rng.integers(0, 3, (rows, 1)) / 4
+        square = np.zeros((columns, columns))
+        square[:rows] = costs
+        stars = np.empty(columns, dtype=np.int64)
+        ae_assignment.assign(square, stars)
+        assert stars[:rows].tolist() == assign(costs)
 
 
 def test_equal_peaks_come_in_the_order_of_the_fast_mode(codec):

@@ -265,16 +265,16 @@ class AECodec:
         order = keypoint_order(num_keypoints)
         if self.center_keypoint and not self.ignore_center:
             order = (num_keypoints - 1, *keypoint_order(num_keypoints - 1))
-        found: np.ndarray | Candidates | None = None
+        people = None
         if self.mode == "compiled" and self.use_detection_val and not self.ignore_too_much:
-            found = ae_compiled.match(
+            people = ae_compiled.match(
                 maps, order, kernel=self.nms_kernel, above=self.detection_threshold,
                 max_people=self.max_people, tag_threshold=self.tag_threshold,
             )  # fmt: skip
-        if isinstance(found, np.ndarray):
-            return found
+        if people is not None:
+            return people
         return group(
-            found or self.candidates(maps),
+            self.candidates(maps),
             num_keypoints,
             order=order,
             max_people=self.max_people,

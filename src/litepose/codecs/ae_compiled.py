@@ -4,8 +4,7 @@ numba compiles the loops below when the first picture is decoded; the result lie
 in the user's, from which a process takes it again. Each loop does what its namesake in ae_maps, maps or grouping does
 and adds float32 numbers in numpy's order, so people are equal to the last bit. Enlarged heatmaps are equal with
 OpenCV 5 and within 1e-6 with others, which round in another order.
-Left to numpy: candidates of equal height, maps that are not finite, and grouping where several people might take a
-candidate, so that the Hungarian method decides.
+Left to numpy: candidates of equal height, and maps that are not finite.
 """
 
 from __future__ import annotations
@@ -17,9 +16,10 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from litepose.codecs.ae_assignment import PARTS, assign
 from litepose.codecs.ae_maps import AEMaps, ChannelLayout
 from litepose.codecs.base import Pass
-from litepose.codecs.grouping import MAX_HEAT_DIFFERENCE, Candidates
+from litepose.codecs.grouping import MAX_HEAT_DIFFERENCE, NO_PERSON_COST
 from litepose.errors import MissingPackageError
 
 MAX_KEYPOINTS = 128  # up to here numpy sums a row in eight lanes, without halving it first
@@ -44,10 +44,10 @@ def loops() -> SimpleNamespace:
     from numba import njit
     from numba.extending import register_jitable
 
-    parts = (_widen, _is_peak, _place_between, _tag_at, _sum_of, _sum_by_row, _column_of, _add_tag, _write_worth)
-    for part in (*parts, _best_cell, _higher_neighbours):
+    parts = (_widen, _is_peak, _place_between, _tag_at, _sum_of, _sum_by_row, _tag_distance, _add_tag, _write_worth)
+    for part in (*PARTS, *parts, _obvious_columns, _assigned_columns, _best_cell, _higher_neighbours):
         register_jitable(part)
-    whole = (merge_doubled, find_peaks, read_tags, group_obvious, finish)
+    whole = (merge_doubled, find_peaks, read_tags, group, finish)
     return SimpleNamespace(**{one.__name__: njit(cache=True, nogil=True)(one) for one in whole})
 
 
@@ -69,8 +69,8 @@ def merged(passes: Sequence[Pass], layout: ChannelLayout, size: tuple[int, int])
 
 def match(
     maps: AEMaps, order: Sequence[int], *, kernel: int, above: float, max_people: int, tag_threshold: float
-) -> np.ndarray | Candidates | None:
-    """Return the people as `grouping.group` does; the candidates where some are disputed; None = ask numpy for both.
+) -> np.ndarray | None:
+    """Return the people as `grouping.group` does; None = ask numpy.
 
     order: the keypoints in the order of grouping.
     """
@@ -86,11 +86,7 @@ def match(
     if not loops().read_tags(maps.tags, maps.heatmaps.shape[1], maps.heatmaps.shape[2], counts, cells, tags):
         return None
     people = np.zeros((int(counts.sum()), num_keypoints, 3 + num_tags), dtype=np.float32)
-    count = loops().group_obvious(counts, cells, heats, tags, np.array(order), tag_threshold, people)
-    if count >= 0:
-        return people[:count]
-    here = np.arange(max_people) < counts[:, None]
-    return Candidates(here.nonzero()[0], cells[here], heats[here], tags[here])
+    return people[: loops().group(counts, cells, heats, tags, np.array(order), tag_threshold, people)]
 
 
 def finished(
@@ -229,7 +225,7 @@ def _place_between(cell: int, length: int, enlarged: int) -> tuple[int, int, np.
     return low, min(low + 1, length - 1), np.float32(at - low)
 
 
-def group_obvious(
+def group(
     counts: np.ndarray,
     cells: np.ndarray,
     heats: np.ndarray,
@@ -238,7 +234,7 @@ def group_obvious(
     tag_threshold: float,
     people: np.ndarray,
 ) -> int:
-    """Write people into `people` (as many as candidates, K, 3 + T), zeros before; return how many, -1 = ask numpy.
+    """Write people into `people` (as many as candidates, K, 3 + T), zeros before; return how many.
 
     counts: (K,), of candidates. cells: (K, M, 2). heats: (K, M). tags: (K, M, T).
     """
@@ -247,23 +243,11 @@ def group_obvious(
     joined = np.zeros(len(people), dtype=np.int64)  # tags since a person was founded
     given = np.empty((len(people), len(counts), num_tags), dtype=np.float32)
     sums, means = np.empty((2, len(people), num_tags), dtype=np.float32)
-    columns, taken = np.empty(most, dtype=np.int64), np.empty(len(people), dtype=np.bool_)
-    count = 0
+    columns, count = np.empty(most, dtype=np.int64), 0
     for k in order:
-        asked, matched = min(count, most), 0
-        taken[:asked] = False
-        for i in range(counts[k]):
-            column, distance = _column_of(tags[k, i], means[:asked])
-            if column >= 0:
-                if column >= asked or taken[column]:
-                    return -1
-                taken[column] = True
-                matched += 1
-            columns[i] = column if distance < tag_threshold else -1
-        if asked and counts[k]:
-            left_over = matched < counts[k] and heats[k, 0] - heats[k, counts[k] - 1] > MAX_HEAT_DIFFERENCE
-            if matched < min(counts[k], asked) or left_over:
-                return -1
+        ours, asked = tags[k, : counts[k]], means[: min(count, most)]
+        if len(ours) and not _obvious_columns(ours, heats[k], asked, tag_threshold, columns):
+            _assigned_columns(ours, heats[k], asked, tag_threshold, columns)
         for i in range(counts[k]):
             person = columns[i]
             if person < 0:
@@ -274,31 +258,59 @@ def group_obvious(
                     founders[person] = tags[k, i, 0]
                     count += 1
                 joined[person] = 0
-            people[person, k, 0], people[person, k, 1], people[person, k, 2] = (
-                cells[k, i, 0],
-                cells[k, i, 1],
-                heats[k, i],
-            )
-            people[person, k, 3:] = tags[k, i]
+            people[person, k, 0], people[person, k, 1] = cells[k, i, 0], cells[k, i, 1]
+            people[person, k, 2], people[person, k, 3:] = heats[k, i], tags[k, i]
             _add_tag(tags[k, i], given[person], joined[person], sums[person], means[person])
             joined[person] += 1
     return count
 
 
-def _column_of(tag: np.ndarray, means: np.ndarray) -> tuple[int, float]:
-    """Return which of (G, T) means is at rounded distance 0, and how far; G where several are, -1 where none is."""
-    column, distance = -1, np.inf
-    for person in range(len(means)):
-        square, difference = 0.0, 0.0
-        for t in range(len(tag)):
-            difference = np.float64(tag[t]) - np.float64(means[person, t])
-            square += difference * difference
-        away = abs(difference) if len(tag) == 1 else np.sqrt(square)
-        if away <= 0.5:
-            if column >= 0:
-                return len(means), away
-            column, distance = person, away
-    return column, distance
+def _obvious_columns(
+    tags: np.ndarray, heats: np.ndarray, means: np.ndarray, tag_threshold: float, columns: np.ndarray
+) -> bool:
+    """Write which of (G, T) people each of (M, T) candidates joins, -1 = none; False = see grouping._obvious."""
+    taken, matched = np.zeros(len(means), dtype=np.bool_), 0
+    for i in range(len(tags)):
+        column, nearest = -1, np.inf
+        for person in range(len(means)):
+            distance = _tag_distance(tags[i], means[person])
+            if distance <= 0.5:
+                if column >= 0 or taken[person]:
+                    return False
+                column, nearest = person, distance
+        if column >= 0:
+            taken[column] = True
+            matched += 1
+        columns[i] = column if nearest < tag_threshold else -1
+    if matched < min(len(tags), len(means)):
+        return False
+    return not (len(means) and matched < len(tags) and heats[0] - heats[len(tags) - 1] > MAX_HEAT_DIFFERENCE)
+
+
+def _assigned_columns(
+    tags: np.ndarray, heats: np.ndarray, means: np.ndarray, tag_threshold: float, columns: np.ndarray
+) -> None:
+    """Write what `_obvious_columns` does, by the Hungarian method; see grouping._accepted."""
+    num_people, size = len(means), max(len(tags), len(means))
+    distances, costs = np.empty((len(tags), num_people)), np.zeros((size, size))
+    for i in range(len(tags)):
+        costs[i, num_people:] = NO_PERSON_COST
+        for person in range(num_people):
+            distances[i, person] = _tag_distance(tags[i], means[person])
+            costs[i, person] = np.rint(distances[i, person]) * 100 - np.float64(heats[i])
+    stars = np.empty(size, dtype=np.int64)
+    assign(costs, stars)
+    for i in range(len(tags)):
+        column = stars[i]
+        columns[i] = column if column < num_people and distances[i, column] < tag_threshold else -1
+
+
+def _tag_distance(tag: np.ndarray, mean: np.ndarray) -> float:
+    square, difference = 0.0, 0.0
+    for t in range(len(tag)):
+        difference = np.float64(tag[t]) - np.float64(mean[t])
+        square += difference * difference
+    return abs(difference) if len(tag) == 1 else np.sqrt(square)
 
 
 def _add_tag(tag: np.ndarray, given: np.ndarray, before: int, total: np.ndarray, mean: np.ndarray) -> None:
