@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         runs: dict[str, Callable[[], object]] = {}
         rows = [row_of(goal, Path(folder), runs, foreign, asked.rounds) for goal in goals]
-    page = page_of(rows, asked.rounds, {} if asked.quick or asked.write is None else outputs_of_others())
+    page = page_of(rows, asked.rounds, {} if asked.quick or asked.write is None else outputs_of_others(asked.rounds))
     print(page)
     if asked.write is not None:
         write_bytes(asked.write, page.encode())
@@ -149,7 +149,7 @@ def in_turns(first: Callable[[], object], second: Callable[[], object], rounds: 
     return times[WARM_UP:, 0], times[WARM_UP:, 1]
 
 
-def outputs_of_others() -> dict[str, str]:
+def outputs_of_others(rounds: int) -> dict[str, str]:
     """Return what the other scripts print here, by their command lines."""
     modes = ["fast"]
     try:
@@ -159,7 +159,7 @@ def outputs_of_others() -> dict[str, str]:
     except ImportError:
         pass
     outputs = {}
-    for command in (["chain.py", "--eager", "--modes", *modes], ["footprint.py"]):
+    for command in (["chain.py", "--rounds", str(rounds), "--eager", "--modes", *modes], ["footprint.py"]):
         script = [sys.executable, "-W", "ignore", str(Path(__file__).with_name(command[0])), *command[1:]]
         done = subprocess.run(script, check=True, capture_output=True, text=True)
         outputs[" ".join(["python benchmarks/" + command[0], *command[1:]])] = done.stdout.strip()
