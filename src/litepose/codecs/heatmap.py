@@ -111,6 +111,11 @@ class HeatmapCodec:
         """Return how many channels each network output needs."""
         return (skeleton.num_keypoints * self.maps_per_keypoint,)
 
+    def channel_names(self, skeleton: Skeleton) -> tuple[tuple[str, ...], ...]:
+        """Return what each channel of each network output means; a name means the same on every skeleton."""
+        maps = ("heatmap", "x offset", "y offset")[: self.maps_per_keypoint]
+        return (tuple(f"{kind} of {name}" for name in skeleton.keypoints for kind in maps),)
+
     def strides(self) -> tuple[int, ...]:
         """Return input px per map cell of each network output."""
         return (self.output_stride,)

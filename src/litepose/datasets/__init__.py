@@ -89,7 +89,7 @@ def default_images(path: Path) -> Path:
         folder.parent / "images",
     ]
     for candidate in candidates:
-        if candidate.is_dir():
+        if candidate.is_dir() and candidate.absolute() != folder.absolute():  # people/people.json has people/images
             return candidate
     raise AnnotationError(
         f"The pictures of {path} were not found; looked in {', '.join(map(str, candidates))}. "

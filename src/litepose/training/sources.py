@@ -19,7 +19,7 @@ from litepose.datasets.composite import Composites
 from litepose.datasets.people import People
 from litepose.errors import AnnotationError, RecipeError, SettingError, nearest_name
 from litepose.poses import Sample
-from litepose.skeleton import Skeleton, load_skeleton
+from litepose.skeleton import Skeleton
 from litepose.spec import BOX_RULES, InputSpec
 from litepose.training.recipe import COMPOSITES, Recipe, SetEntry, TrainEntry
 
@@ -94,7 +94,7 @@ def open_sources(recipe: Recipe, rule: InputSpec) -> tuple[list[VariedDataset], 
     rule: of the network's input; where it looks at crops, a sample is one person.
     """
     check_present(recipe)
-    skeleton = load_skeleton(recipe.model.skeleton)
+    skeleton = recipe.model.open_skeleton()
     sources = [
         VariedDataset(
             _open_entry(entry, recipe, skeleton, crops=rule.resize in BOX_RULES),
@@ -114,7 +114,7 @@ def open_sources(recipe: Recipe, rule: InputSpec) -> tuple[list[VariedDataset], 
 def open_validation(recipe: Recipe) -> Dataset | None:
     """Open the validation data, if the recipe names any. Raises AnnotationError."""
     entry = recipe.data.validation
-    return None if entry is None else _open_set(entry, recipe, load_skeleton(recipe.model.skeleton))
+    return None if entry is None else _open_set(entry, recipe, recipe.model.open_skeleton())
 
 
 def check_present(recipe: Recipe) -> None:
