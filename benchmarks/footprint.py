@@ -6,7 +6,7 @@ Installed bytes are those that the files of the core packages take here, by thei
 out); with --install, litepose's own wheel is built and installed into a fresh environment with pip, and that is
 measured instead: it needs a package index, some 200 MB and a minute. Times are CPU seconds of fresh processes, the
 median of the runs. Memory is resident, the most that a fresh process ever held: an interpreter with numpy, OpenCV and
-the engine imported, the same after an empty session, and after pictures; the model's share is the difference.
+the engine imported, and the same after ten pictures; what the model and litepose take is the difference.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def installed_fresh() -> dict[str, int]:
     """Return the bytes of each package after pip has installed the wheel into an environment of its own."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+        pip = [sys.executable, "-m", "pip", "-qq", "--disable-pip-version-check"]
         constraints = ["-c", str(ROOT / "constraints.txt")]
         subprocess.run([*pip, "install", "--no-compile", "--target", str(place), *constraints, str(ROOT)], check=True)
         found = importlib.metadata.distributions(path=[str(place)])
