@@ -43,11 +43,12 @@ def draw(
     min_score: float = MIN_SCORE,
     boxes: bool = False,
     scores: bool = False,
+    ids: bool = False,
 ) -> np.ndarray:
     """Return a copy of `image` ((H, W, 3) uint8 BGR) with the people drawn, the best one on top.
 
     min_score: a limb is drawn where both its keypoints reach it.
-    boxes, scores: also a box around each person, and its score.
+    boxes, scores, ids: also a box around each person, its score, its track id where it has one, on its own colour.
     """
     canvas = image.copy()
     for n in np.argsort(poses.scores, kind="stable").tolist():
@@ -57,8 +58,13 @@ def draw(
         points, opacity = poses.keypoints[n], _opacity(poses.keypoint_scores[n], min_score)
         width = _limb_width(points[visible], image.shape)
         _paint_person(canvas, poses.skeleton, points, visible, opacity, width)
-        if boxes or scores:
-            _paint_box(canvas, points[visible], float(poses.scores[n]), width, box=boxes, label=scores)
+        track_id = -1 if poses.track_ids is None or not ids else int(poses.track_ids[n])
+        label = " ".join(
+            [*([f"#{track_id}"] if track_id >= 0 else []), *([f"{poses.scores[n]:.2f}"] if scores else [])]
+        )
+        if boxes or label:
+            plate = RIM_COLOUR if track_id < 0 else PERSON_COLOURS[track_id % len(PERSON_COLOURS)]
+            _paint_box(canvas, points[visible], label, width, box=boxes, plate=plate)
     return canvas
 
 
@@ -208,22 +214,27 @@ def _rectangle(points: np.ndarray, margin: float, shape: tuple[int, ...]) -> tup
     return int(left), int(top), int(right), int(bottom)
 
 
-def _paint_box(canvas: np.ndarray, points: np.ndarray, score: float, width: float, *, box: bool, label: bool) -> None:
+def _paint_box(
+    canvas: np.ndarray, points: np.ndarray, label: str, width: float, *, box: bool, plate: tuple[int, int, int]
+) -> None:
     left, top, right, bottom = _rectangle(points, margin=4 * width, shape=canvas.shape)
     line = max(1, round(width / 2.5))
     if box:
         for colour, thickness in ((RIM_COLOUR, line + 2), (COLOURS["centre"], line)):
             cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), colour, thickness, cv2.LINE_AA)
     if label:
-        _paint_label(canvas, f"{score:.2f}", (left, top), max(0.35, width / 10))
+        _paint_label(canvas, label, (left, top), max(0.35, width / 10), plate)
 
 
-def _paint_label(canvas: np.ndarray, text: str, corner: tuple[int, int], size: float) -> None:
-    """Paint light text on a dark plate whose bottom left is `corner`; within the picture where it would leave it."""
+def _paint_label(
+    canvas: np.ndarray, text: str, corner: tuple[int, int], size: float, plate: tuple[int, int, int]
+) -> None:
+    """Paint text on a plate whose bottom left is `corner`; within the picture where it would leave it."""
     thickness = max(1, round(1.5 * size))
     (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, thickness)
     pad = max(2, height // 3)
     left, bottom = corner[0], max(corner[1], height + 2 * pad)
-    cv2.rectangle(canvas, (left, bottom - height - 2 * pad), (left + width + 2 * pad, bottom), RIM_COLOUR, -1)
+    cv2.rectangle(canvas, (left, bottom - height - 2 * pad), (left + width + 2 * pad, bottom), plate, -1)
     place = (left + pad, bottom - pad)
-    cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, size, COLOURS["centre"], thickness, cv2.LINE_AA)
+    ink = COLOURS["centre"] if plate == RIM_COLOUR else RIM_COLOUR
+    cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, size, ink, thickness, cv2.LINE_AA)

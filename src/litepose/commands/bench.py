@@ -17,7 +17,6 @@ from litepose.commands.options import (
     SizeOption,
     ThreadsOption,
     check_range,
-    check_threads,
     counted,
     parse_size,
 )
@@ -66,7 +65,6 @@ def run(
         check_writable(json)
     if peak is not None:
         check_range("--peak", peak, 1e-3, math.inf)
-    check_threads(threads)
     predictors = [
         load(one, device=device, threads=threads, runtime=runtime, decode=decode, flip=flip, size=parse_size(size))
         for one in models

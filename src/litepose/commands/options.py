@@ -25,7 +25,9 @@ ArchOption = Annotated[
 ]
 SizeOption = Annotated[str | None, typer.Option("--size", help="Network input as WIDTHxHEIGHT, e.g. 256x256.")]
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Write a machine-readable report to this file.")]
-ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads of the engine.")]
+ThreadsOption = Annotated[
+    int | None, typer.Option("--threads", min=1, max=MAX_THREADS, help="CPU threads of the engine.")
+]
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
 DecodeOption = Annotated[
     str | None,
@@ -54,12 +56,6 @@ def check_range(option: str, value: float, lowest: float, highest: float) -> Non
     if not lowest <= value <= highest:  # NaN is never between
         end = f"from {lowest:g} to {highest:g}" if math.isfinite(highest) else f"of at least {lowest:g}"
         raise SettingError(f"{option} wants a number {end}; found {value:g}.")
-
-
-def check_threads(threads: int | None) -> None:
-    """Raise SettingError for a number of threads that no machine has use for; None is the engine's own."""
-    if threads is not None:
-        check_range("--threads", threads, 1, MAX_THREADS)
 
 
 def is_box_file(boxes: str | None) -> bool:
