@@ -125,8 +125,8 @@ def test_the_command_compares_models_over_a_folder(model, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--threads", "10000"], ["10000", "256"]),
-        (["--threads", "0"], ["--threads", "256"]),
+        (["--threads", "10000"], ["--threads", "256"]),
+        (["--threads", "0"], ["--threads", "equal to 1"]),
         (["--source", "nothing"], ["no folder", "--image"]),
         (["--source", "empty"], ["no pictures"]),
         (["--source", "empty", "--image", "a.jpg"], ["one of them"]),
