@@ -84,6 +84,8 @@ class Poses:
 
     def sorted(self) -> Poses:
         """Return the same people, best score first, ties in their old order."""
+        if (self.scores[1:] <= self.scores[:-1]).all():
+            return self
         return self[np.argsort(-self.scores, kind="stable")]
 
     def mapped_to(self, skeleton: Skeleton) -> Poses:

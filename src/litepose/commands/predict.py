@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from litepose.writers import PictureResult
 
 DEFAULT_OUTPUT = Path("litepose-out")
+MAX_AT_ONCE = 8  # files, each of which needs the network's memory
 
 SourcesArgument = Annotated[
     list[str],
@@ -140,7 +141,7 @@ def run(
     moving = {"--track": track, "--smooth": smooth, "--mirror": mirror, "--show": show, "--overlay": overlay}
     predict_video.check_pictures_options(moving | {"--start, --stop, --stride or --max-frames": clip != Clip()})
     _predict_pictures(
-        sources, opened, output, json, format, min_score, boxes, draw_boxes, show_maps, recursive, limit, model
+        sources, opened, output, json, format, min_score, boxes, draw_boxes, show_maps, recursive, limit, model, threads
     )
 
 
@@ -151,7 +152,7 @@ def _quiet_opencv() -> None:
 
 def _predict_pictures(
     sources: list[str],
-    load: Callable[[], Predictor],
+    load: Callable[..., Predictor],
     output: Path | None,
     json: Path | None,
     format: str,
@@ -162,6 +163,7 @@ def _predict_pictures(
     recursive: bool,
     max_megapixels: float | None,
     model: str,
+    threads: int | None,
 ) -> None:
     from litepose.folders import boxes_of_files, predict_files
     from litepose.images import find
@@ -171,17 +173,33 @@ def _predict_pictures(
     files = find(sources, recursive=recursive)
     if json is not None and json.resolve() in {file.resolve() for file in files}:
         raise SettingError(f"--json {json} would overwrite an input. Name another file.")
-    predictor = load()
-    given = None
-    if boxes is not None and is_box_file(boxes):
+    engine_threads, in_flight = _shared_out(threads, len(files))
+    predictor = load(threads=engine_threads)
+    if is_box_file(boxes):
         predictor.check_takes_boxes()
-        given = boxes_of_files(boxes, files)
+    given = boxes_of_files(boxes, files) if boxes is not None and is_box_file(boxes) else None
     drawn = output if output is not None or (json is not None and not show_maps) else DEFAULT_OUTPUT
     outcomes = predict_files(
         predictor, files, output=drawn, min_score=min_score, boxes=given, draw_boxes=draw_boxes,
-        show_maps=show_maps, max_megapixels=max_megapixels,
+        show_maps=show_maps, max_megapixels=max_megapixels, in_flight=in_flight,
     )  # fmt: skip
     _finish(_shown(outcomes, len(files)), drawn, json, format, predictor.spec.model or model)
+
+
+def _shared_out(threads: int | None, num_files: int) -> tuple[int, int]:
+    """Return the engine's threads and how many files are worked on at once: cores go to files first.
+
+    Two at least, so that one file is read or decoded while the network runs on another.
+    """
+    import cv2
+
+    from litepose.runtimes.base import physical_cores
+
+    cores = physical_cores()
+    at_once = max(1, min(num_files, MAX_AT_ONCE, cores if threads is None else cores // threads))
+    threads = threads or max(1, cores // at_once)
+    cv2.setNumThreads(threads)
+    return threads, max(at_once, min(2, num_files))
 
 
 def _finish(outcomes: list[Outcome], drawn: Path | None, json: Path | None, format: str, model: str) -> None:
