@@ -99,7 +99,11 @@ def default_images(path: Path) -> Path:
 
 def read_annotations(path: Path) -> dict[str, Any]:
     """Return a parsed COCO-like annotation file. Raises AnnotationError where it is missing or no JSON object."""
-    data = parsed(path)
+    return as_object(parsed(path), path)
+
+
+def as_object(data: Any, path: Path) -> dict[str, Any]:
+    """Return what a COCO-like file holds as it is. Raises AnnotationError where it is something else."""
     if not isinstance(data, dict):
         what = "an MPII list" if _known(data) else "no object"
         raise AnnotationError(

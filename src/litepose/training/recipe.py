@@ -115,6 +115,18 @@ class AugmentSection(_Section):
     photometric: Settings
 
 
+class ParameterGroup(_Section):
+    """Parameters that move otherwise. names: a shell pattern of their names in the network, "refinements.*.bias".
+
+    lr_factor: of the learning rate. weight_decay: theirs; None = as for all others. Of several groups that a parameter
+    fits, the first counts.
+    """
+
+    names: str
+    lr_factor: NonNegativeFloat = 1.0
+    weight_decay: NonNegativeFloat | None = None
+
+
 class OptimSection(_Section):
     """How the weights move.
 
@@ -123,6 +135,7 @@ class OptimSection(_Section):
     clip_norm: of the whole gradient; 0 = none. ema_decay: of the averaged weights that are judged and kept; 0 = none.
     stage_lr: the lr of all stages but the first (run.stages); None = the same.
     scale_lr: multiply the rate by the number of processes, as the pictures of a step are (Goyal et al. 2017).
+    groups: parameters that have another learning rate or decay.
     """
 
     name: Literal["adam", "adamw"]
@@ -138,6 +151,7 @@ class OptimSection(_Section):
     ema_decay: float = Field(ge=0, lt=1)
     stage_lr: PositiveFloat | None = None
     scale_lr: bool = False
+    groups: tuple[ParameterGroup, ...] = ()
 
 
 class HintMap(_Section):
