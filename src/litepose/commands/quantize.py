@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from litepose.commands.options import JsonOption, check_range, counted
+from litepose.commands.options import MAX_THREADS, JsonOption, check_range, counted
 from litepose.errors import SettingError, nearest_name
 
 if TYPE_CHECKING:
@@ -15,6 +15,20 @@ if TYPE_CHECKING:
 
 RUNTIMES = ("onnx",)
 SHOWN_LAYERS = 5
+QuantizeBoxesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--boxes",
+        help="Of top-down models: gt (the annotated ones), a bottom-up MODEL, a DETECTOR.onnx or picture (all of it). "
+        "Default: gt; without annotations litepose_xs.",
+    ),
+]
+TargetOption = Annotated[
+    str | None, typer.Option("--target", help="x86 or arm: the machine that the file is for. Default: this one's kind.")
+]
+MaxErrorOption = Annotated[
+    float, typer.Option("--max-error", help="Layers stay float until no output changes by more (rms / deviation).")
+]
 
 
 def run(
@@ -31,27 +45,14 @@ def run(
     test_images: Annotated[Path | None, typer.Option("--test-images", help="Folder of --test's pictures.")] = None,
     pictures: Annotated[int, typer.Option("--pictures", min=1, help="With people, to calibrate on.")] = 64,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Compare on the first N pictures.")] = None,
-    boxes: Annotated[
-        str | None,
-        typer.Option(
-            "--boxes",
-            help="Of top-down models: gt (the annotated ones), a bottom-up MODEL, a DETECTOR.onnx or picture (all of "
-            "it). Default: gt; without annotations litepose_xs.",
-        ),
-    ] = None,
-    target: Annotated[
-        str | None,
-        typer.Option("--target", help="x86 or arm: the machine that the file is for. Default: this one's kind."),
-    ] = None,
+    boxes: QuantizeBoxesOption = None,
+    target: TargetOption = None,
     method: Annotated[
         str, typer.Option("--method", help="How ranges come from values: minmax or percentile (99.99 %).")
     ] = "minmax",
-    max_error: Annotated[
-        float,
-        typer.Option("--max-error", help="Layers stay float until no output changes by more (rms / deviation)."),
-    ] = 0.1,
+    max_error: MaxErrorOption = 0.1,
     runtime: Annotated[str, typer.Option("--runtime", help="Whose format is written: onnx (QDQ).")] = "onnx",
-    threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads of the timing.")] = 1,
+    threads: Annotated[int, typer.Option("--threads", min=1, max=MAX_THREADS, help="CPU threads of the timing.")] = 1,
     keep: Annotated[
         bool, typer.Option("--keep", help="Write the file although it is slower here or loses accuracy.")
     ] = False,

@@ -48,7 +48,9 @@ def time_turns(first: Runtime, second: Runtime, inputs: Sequence[np.ndarray], *,
     return Timing(float(before), float(after), ratio, first.threads, platform.machine())
 
 
-def compare_people(first: Mapping[Any, Poses], second: Mapping[Any, Poses], *, min_score: float = MIN_SCORE) -> Likeness:
+def compare_people(
+    first: Mapping[Any, Poses], second: Mapping[Any, Poses], *, min_score: float = MIN_SCORE
+) -> Likeness:
     """Compare whom two models found in the same pictures; people below `min_score` do not count."""
     best: list[np.ndarray] = []
     numbers = [0, 0]

@@ -29,6 +29,7 @@ TARGETS = ("x86", "arm")
 PERCENTILE = 99.99
 LAYERS = ("Conv", "MatMul", "Gemm")  # ConvTranspose has no integer kernel in ONNX Runtime
 ACTIVATIONS = ("Relu", "Clip")
+SMALLEST_HALF = 64  # values; below, a cast costs more bytes than it saves
 INTEGER_NODES = ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "ConvInteger", "DynamicQuantizeLinear")
 
 
@@ -41,7 +42,7 @@ class FloatGraph:
     """A float model file, prepared in `folder`.
 
     layers: the names of the nodes that can become integers, in the order in which they compute.
-    Raises ModelError for a file that is quantized already, MissingPackageError.
+    Raises ModelError for a file that is quantized already or has no such layer, MissingPackageError.
     """
 
     def __init__(self, path: Path, folder: Path) -> None:
@@ -62,6 +63,11 @@ class FloatGraph:
             for name in node.input:
                 self._readers.setdefault(name, []).append(node)
         self.layers = tuple(node.name for node in self.model.graph.node if node.op_type in LAYERS)
+        if not self.layers:
+            raise ModelError(
+                f"{path} was to be quantized; it has no convolution and no matrix product ({', '.join(LAYERS)}), the "
+                "layers that can compute with integers. Leave it as it is."
+            )
 
     def last_layers(self, outputs: Collection[str]) -> set[str]:
         """Return the layers behind which no other lies on the way to these outputs."""
@@ -116,6 +122,7 @@ class FloatGraph:
                 extra_options={},
             )
             quantizer.quantize_model()
+        _store_halves(quantizer.model.model)
         return quantizer.model.model
 
     def _activations_of(self, layers: Collection[str]) -> list[str]:
@@ -149,6 +156,22 @@ def _prepared(path: Path, folder: Path) -> Any:
         node.name = node.output[0] or f"node_{number}"
     onnx.save(model, str(prepared))
     return model
+
+
+def _store_halves(model: Any) -> None:
+    """Store weights that stay float in half precision where they have such values, as --half-weights exports do."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    read = {node.input[1] for node in model.graph.node if node.op_type in (*LAYERS, "ConvTranspose")}
+    for weight in model.graph.initializer:
+        if weight.name not in read or weight.data_type != TensorProto.FLOAT:
+            continue
+        name, values = weight.name, numpy_helper.to_array(weight)
+        with np.errstate(over="ignore"):
+            halves = values.astype(np.float16)
+        if values.size >= SMALLEST_HALF and np.array_equal(halves.astype(np.float32), values):
+            weight.CopyFrom(numpy_helper.from_array(halves, f"{name}_half"))
+            model.graph.node.insert(0, helper.make_node("Cast", [weight.name], [name], to=TensorProto.FLOAT))
 
 
 def _reader(batch: np.ndarray) -> Any:

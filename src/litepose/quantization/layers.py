@@ -139,5 +139,7 @@ def _parts_of(spec: PoseSpec) -> dict[str, tuple[int, list[int]]]:
     parts: dict[str, tuple[int, list[int]]] = {}
     for index, (output, names) in enumerate(zip(spec.outputs, spec.codec.channel_names(spec.skeleton), strict=True)):
         for channel, name in enumerate(names):
-            parts.setdefault(f"{output.name} {name.split()[0]}", (index, []))[1].append(channel)
+            kind = name.split()[0]
+            part = kind if kind == output.name else f"{output.name} {kind}"
+            parts.setdefault(part, (index, []))[1].append(channel)
     return parts

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from litepose.detectors import Detector
 from litepose.errors import ExportError, ModelError, SettingError, nearest_name
 from litepose.evaluation import Data, evaluate_model, open_boxes
 from litepose.files import check_writable, replacing
@@ -147,10 +146,7 @@ def _compared(
     assert isinstance(finder.runtime, OnnxRuntime), type(finder.runtime)
     found = []
     other = load(file, threads=finder.runtime.threads)
-    detector: Detector | None = finder.detector if finder.takes_boxes else None
     for name, one in (("float", finder), ("int8", other)):
-        if detector is not None:
-            one.detector = detector  # the boxes are the same for both
         evaluation = evaluate_model(
             one, test, model=name, boxes=boxes, limit=limit, beside=output, threads=one.runtime.threads,
             progress=_of(progress, f"{name} model"),
