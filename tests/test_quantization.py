@@ -130,7 +130,7 @@ def test_a_top_down_model_is_calibrated_in_annotated_boxes_and_scored(tmp_path):
     assert before > 0.5 and abs(before - after) < 0.01
     provenance = load(report.path, threads=1).spec.provenance
     assert provenance["metrics"]["AP"] == pytest.approx(after, abs=1e-4)
-    assert provenance["measured_on"].endswith("people.json, 2 pictures")
+    assert provenance["measured_on"].endswith("people.json, annotated boxes, 2 pictures")
 
 
 def some_report(**changes) -> QuantizationReport:

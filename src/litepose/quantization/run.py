@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from litepose.errors import ExportError, ModelError, SettingError, nearest_name
-from litepose.evaluation import Data, evaluate_model, open_boxes
-from litepose.files import check_writable, replacing
+from litepose.evaluation import GT, Data, evaluate_model, open_boxes
+from litepose.files import check_writable, replacing, short_name
 from litepose.predictor import Predictor, load
 from litepose.quantization.calibration import Calibration, collect
 from litepose.quantization.compare import compare_people, compare_scores, time_turns
@@ -20,7 +20,7 @@ from litepose.quantization.layers import Choice, ErrorMeter, choose_layers
 from litepose.quantization.report import QuantizationReport
 from litepose.runtimes.onnx import OnnxRuntime
 from litepose.spec import SPEC_KEY, PoseSpec
-from litepose.weights import path_of
+from litepose.weights import DEFAULT, path_of
 
 LIMIT = 0.1  # the largest change of an output, rms / standard deviation, that is chosen without asking
 NUM_PROBES = 8  # inputs on which errors are looked up
@@ -169,11 +169,17 @@ def _compared(
         measures=compare_scores(*found),
         likeness=alike.oks,
         people=alike.people,
-        test=test.name,
+        test=test.name + (_whose_boxes(boxes, test) if finder.takes_boxes else ""),
         num_pictures=len(found[0].found),
         num_bytes=(finder.runtime.path.stat().st_size, file.stat().st_size),
         calibration=facts["calibration"],
     )
+
+
+def _whose_boxes(boxes: str | None, test: Data) -> str:
+    """Return what a top-down model's numbers depend on, as the end of the data's name."""
+    annotated = boxes == GT or (boxes is None and test.is_annotated)
+    return ", annotated boxes" if annotated else f", boxes by {short_name(boxes or DEFAULT)}"
 
 
 def _facts(
