@@ -26,8 +26,8 @@ from litepose.models.litehrnet import LiteHRNet
 from litepose.models.lpn import LPN
 from litepose.models.simplebaseline import SimpleBaseline
 
-PHASED = ("onnx",)  # engines whose convolutions of 2x2 are faster than their deconvolutions
-PHASED_GROUPS = ("openvino", "litert")  # the same of grouped ones alone; LiteRT has no grouped deconvolution
+PHASED = ("onnx", "litert")  # engines whose convolutions of 2x2 are faster than their deconvolutions
+PHASED_GROUPS = ("openvino",)  # the same of grouped ones alone
 TILED = ("litert",)  # engines whose depthwise kernels end at 25 taps
 PHASES = ((0, 0), (0, 1), (1, 0), (1, 1))  # (row, column) of an output cell in its square, in depth-to-space's order
 
