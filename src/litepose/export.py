@@ -99,7 +99,7 @@ def export_model(
     size = size or spec.input.size
     _check_settings(engine, spec, size, path, dynamic=dynamic, trainable=trainable, opset=opset)
     spec = _exported_spec(network, spec, size)
-    inputs = [*_checked_inputs(spec, size, dynamic), *_pictured(pictures, spec, size)]
+    inputs = [*_checked_inputs(spec, size, dynamic), *(picture_input(one, spec.input, size) for one in pictures)]
     with replacing_together(path) as temporary:
         rewritten = _rewritten(network, engine, None if dynamic else size, plain)
         model = _trace(rewritten, spec, size, dynamic, opset, temporary)
@@ -155,6 +155,11 @@ def example_input(spec: InputSpec, size: tuple[int, int], *, seed: int = 0) -> n
         cv2.ellipse(image, centre, axes, float(rng.uniform(0, 180)), 0, 360, colour, -1, cv2.LINE_AA)
     grain = rng.normal(0, 6, image.shape)
     return normalise(np.clip(image + grain, 0, 255).astype(np.uint8), spec)[None]
+
+
+def picture_input(picture: str | Path, spec: InputSpec, size: tuple[int, int]) -> np.ndarray:
+    """Return a picture file as an input, stretched: (1, 3, H, W) float32. Raises PictureError."""
+    return normalise(cv2.resize(images.read(picture), size), spec)[None]
 
 
 def weights_sha256(network: nn.Module) -> str:
@@ -271,13 +276,8 @@ def _save(model: Any, spec: PoseSpec, norms: str | None, temporary: Path, *, hal
 
 def _checked_inputs(spec: PoseSpec, size: tuple[int, int], dynamic: bool) -> list[np.ndarray]:
     """Return one input, and where batches are free several together, of another size where that is free too."""
-    inputs = [example_input(spec.input, size), *_pictured([PHOTO], spec, size)]
+    inputs = [example_input(spec.input, size), picture_input(PHOTO, spec.input, size)]
     if dynamic or spec.input.resize in BOX_RULES:
         other = (size[0] + 64, size[1]) if dynamic else size
         inputs.append(np.concatenate([example_input(spec.input, other, seed=seed) for seed in (1, 2, 3)]))
     return inputs
-
-
-def _pictured(pictures: Sequence[str | Path], spec: PoseSpec, size: tuple[int, int]) -> list[np.ndarray]:
-    """Return pictures as inputs, (1, 3, H, W) each. Raises PictureError."""
-    return [normalise(cv2.resize(images.read(one), size), spec.input)[None] for one in pictures]
