@@ -5,7 +5,7 @@
 Engines that are not installed are left out and named. Parity: each network is exported for each engine, and its outputs
 for a photo, a drawn picture and --pictures are compared with PyTorch's: the largest difference, relative to the largest
 output. Speed: one process, one thread; two files take turns (A B, B A, ...), a round gives one ratio of CPU times of
-the process, printed are medians; wall time on a shared machine measures the neighbours. Comparisons are in pairs because
+the process, printed are medians; wall time on a shared machine measures the neighbours. Comparisons are in pairs, as
 every further engine in a loop leaves colder caches to all. Weights are those of the models that ship, else random and
 normalised as in a trained network. Needs torch.
 """

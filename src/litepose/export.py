@@ -23,10 +23,12 @@ import torch
 from torch import nn
 
 from litepose import images
+from litepose.codecs.ae_peaks import HEAT
 from litepose.converters import PHOTO, converter_of, engine_for, engines, suffix_of
 from litepose.counting import count, rule_of
 from litepose.errors import ExportError, MissingPackageError, SettingError
 from litepose.export_graph import BATCH, free_batch, freeze_shapes
+from litepose.export_inside import inside_spec, peak_differences, with_inside
 from litepose.export_norms import NORMS_KEY, norms_to_json
 from litepose.export_rewrites import optimised_for_export
 from litepose.export_storage import shrink_weights
@@ -74,6 +76,8 @@ def export_model(
     half_weights: bool = False,
     plain: bool = False,
     trainable: bool = False,
+    pixels: bool = False,
+    peaks: bool = False,
     opset: int = OPSETS[0],
     pictures: Sequence[str | Path] = (),
     on_checked: Callable[[ExportReport], None] | None = None,
@@ -89,6 +93,8 @@ def export_model(
     plain: the network's own layers, without the rewrites for the engine's sake.
     trainable: an .onnx file also holds what folding batch normalisation loses, so that `unfolding` makes a checkpoint
         of it: 8 bytes more for each channel of a normalisation.
+    pixels: the file takes 8-bit pixels and normalises them itself.
+    peaks: the file finds the peaks in its maps and gives those; see `codecs.ae_peaks` for what that excludes.
     pictures: files on which it is compared with the network, beside those that it always is.
     on_checked: is told the report before it is decided whether the file is kept.
     Raises ExportError where the file computes something else or the engine cannot express the network, SettingError,
@@ -97,12 +103,13 @@ def export_model(
     path = Path(path)
     engine = engine_for(path, engine)
     size = size or spec.input.size
-    _check_settings(engine, spec, size, path, dynamic=dynamic, trainable=trainable, opset=opset)
-    spec = _exported_spec(network, spec, size)
+    _check_settings(spec, size, opset)
+    _check_fits(engine, path, any_graph=dynamic or pixels or peaks, trainable=trainable, wrapped=pixels or peaks)
+    spec = inside_spec(_exported_spec(network, spec, size), pixels=pixels, peaks=peaks)
     inputs = [*_checked_inputs(spec, size, dynamic), *(picture_input(one, spec.input, size) for one in pictures)]
     with replacing_together(path) as temporary:
         rewritten = _rewritten(network, engine, None if dynamic else size, plain)
-        model = _trace(rewritten, spec, size, dynamic, opset, temporary)
+        model = _trace(with_inside(rewritten, spec), spec, size, dynamic, opset, temporary)
         converter = converter_of(engine)
         if converter is None:
             _save(model, spec, norms_to_json(network) if trainable else None, temporary, half_weights=half_weights)
@@ -110,7 +117,7 @@ def export_model(
             converter.write(model, spec, temporary, half_weights=half_weights)
         num_bytes = sum(one.stat().st_size for one in temporary.parent.iterdir())
         runtime = open_runtime(temporary, runtime="onnx" if converter is None else engine)
-        report = compare(network, runtime, inputs, HALF_TOLERANCE if half_weights else TOLERANCE)
+        report = compare(with_inside(network, spec), runtime, inputs, HALF_TOLERANCE if half_weights else TOLERANCE)
         report = dataclasses.replace(report, path=path, num_bytes=num_bytes)
         if on_checked is not None:
             on_checked(report)
@@ -126,15 +133,19 @@ def export_onnx(network: nn.Module, spec: PoseSpec, path: str | Path, **settings
 def compare(network: nn.Module, runtime: FileRuntime, inputs: Sequence[np.ndarray], tolerance: float) -> ExportReport:
     """Return how a file's outputs differ from those of the network, which is put in eval mode.
 
-    inputs: normalised (B, 3, H, W) float32. tolerance: of the largest output.
+    inputs: (B, 3, H, W) as the file takes them. tolerance: of the largest output.
     """
     network = network.eval()
     device = next(network.parameters()).device
     errors, largest = [], 0.0
     for batch in inputs:
         for expected, found in zip(compute(network, batch, device), runtime(batch), strict=True):
-            errors.append(np.abs(expected.astype(np.float64) - found).ravel())
-            largest = max(largest, float(np.abs(expected).max()))
+            if runtime.spec.outputs[0].stride:
+                errors.append(np.abs(expected.astype(np.float64) - found).ravel())
+                largest = max(largest, float(np.abs(expected).max()))
+            else:
+                errors.append(peak_differences(expected, found))
+                largest = max(largest, float(np.abs(expected[..., HEAT]).max()))
     difference = np.concatenate(errors)
     num_bytes = runtime.path.stat().st_size
     return ExportReport(
@@ -171,17 +182,27 @@ def weights_sha256(network: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _check_settings(
-    engine: str, spec: PoseSpec, size: tuple[int, int], path: Path, *, dynamic: bool, trainable: bool, opset: int
-) -> None:
-    converter = converter_of(engine)
+def _check_settings(spec: PoseSpec, size: tuple[int, int], opset: int) -> None:
     check_input_size(size, spec.input.stride, name=spec.model)
     if opset not in OPSETS:
         raise SettingError(f"No export to opset {opset}. Possible: {OPSETS[0]} to {OPSETS[-1]}.")
+
+
+def _check_fits(engine: str, path: Path, *, any_graph: bool, trainable: bool, wrapped: bool) -> None:
+    """Raise SettingError where an engine's files cannot hold what is asked, or would overwrite another's weights.
+
+    any_graph: free sizes or more than the network. wrapped: more than the network.
+    """
+    if trainable and wrapped:
+        raise SettingError("A file with pixels or peaks inside cannot be trained on. Export one without beside it.")
+    converter = converter_of(engine)
     if converter is None:
         return
-    if dynamic and not converter.DYNAMIC:
-        raise SettingError(f"Files for {engine} are for one input size; asked was any. Export one for each size.")
+    if any_graph and not converter.ANY_GRAPH:
+        raise SettingError(
+            f"Files for {engine} are for one input size and the network alone; asked was any size, or pixels or peaks "
+            "inside. Export one for each size, or an .onnx or .xml file."
+        )
     if trainable:
         raise SettingError(
             f"Only .onnx files can be trained on; asked was one for {engine}. Export an .onnx beside it."
@@ -240,13 +261,15 @@ def _trace(
         raise MissingPackageError("Export needs the package onnx. Install it: pip install 'litepose[train]'") from error
     names = [output.name for output in spec.outputs]
     axes = {"image": {0: BATCH, 2: "height", 3: "width"}}
-    axes |= {one.name: {0: BATCH, 2: f"height_{one.stride}", 3: f"width_{one.stride}"} for one in spec.outputs}
+    for one in spec.outputs:
+        sides = {2: f"height_{one.stride}", 3: f"width_{one.stride}"} if one.stride else {}
+        axes[one.name] = {0: BATCH, **sides}
     traced = temporary.with_suffix(".traced")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter announces its successor; see the top of this file
         torch.onnx.export(
             network,
-            (torch.zeros(1, 3, size[1], size[0]),),
+            (torch.zeros(1, 3, size[1], size[0], dtype=torch.uint8 if spec.input.pixels else torch.float32),),
             str(traced),
             input_names=["image"],
             output_names=names,

@@ -29,7 +29,7 @@ RUNTIMES = sorted(runtimes.runtime_classes())
 def write_exported(path: Path) -> Path:
     """Write the tiny network for the engine of the suffix, for any size where the engine takes that."""
     converter = converter_of(engine_for(path, None))
-    return export_model(*tiny_network(), path, dynamic=converter is None or converter.DYNAMIC).path
+    return export_model(*tiny_network(), path, dynamic=converter is None or converter.ANY_GRAPH).path
 
 
 WRITERS = {

@@ -1,9 +1,9 @@
 """How a network's ONNX graph becomes an engine's own file. One file an engine.
 
 A converter file names the `SUFFIX` of its files, what `WEIGHTS` lies beside them (suffixes), the `PACKAGES` that pip
-must install for it, whether a graph may be `DYNAMIC`, and has `write(model, spec, path, half_weights=...)`, which gets
-an onnx.ModelProto with outputs named as in the spec. It need not be right in everything: what it writes is compared
-with the network, and kept only if it computes the same.
+must install for it, whether it takes `ANY_GRAPH` (free sizes, pixels or peaks inside), and has
+`write(model, spec, path, half_weights=...)`, which gets an onnx.ModelProto with outputs named as in the spec. It need
+not be right in everything: what it writes is compared with the network, and kept only if it computes the same.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Converter(Protocol):
     SUFFIX: str
     WEIGHTS: tuple[str, ...]
     PACKAGES: tuple[str, ...]
-    DYNAMIC: bool
+    ANY_GRAPH: bool
 
     def write(self, model: Any, spec: PoseSpec, path: Path, *, half_weights: bool) -> None:
         """Write the graph to `path`, and its weights beside it. Raises ExportError, MissingPackageError."""

@@ -20,7 +20,7 @@ from litepose.spec import SPEC_KEY, PoseSpec
 SUFFIX = ".tflite"
 WEIGHTS: tuple[str, ...] = ()
 PACKAGES = ("ai-edge-litert",)
-DYNAMIC = False
+ANY_GRAPH = False
 
 CHANNELS_LAST, CHANNELS_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 SAME, VALID = 0, 1

@@ -22,7 +22,7 @@ from litepose.spec import PoseSpec
 SUFFIX = ".param"
 WEIGHTS = (".bin",)
 PACKAGES = ("ncnn",)
-DYNAMIC = False
+ANY_GRAPH = False
 
 MAGIC = 7767517
 FLOAT, HALF = struct.pack("<I", 0), struct.pack("<I", 0x01306B47)  # what stands in front of weights

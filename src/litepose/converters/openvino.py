@@ -11,7 +11,7 @@ from litepose.spec import SPEC_KEY, PoseSpec
 SUFFIX = ".xml"
 WEIGHTS = (".bin",)
 PACKAGES = ("openvino",)
-DYNAMIC = True
+ANY_GRAPH = True
 
 
 def write(model: Any, spec: PoseSpec, path: Path, *, half_weights: bool) -> None:

@@ -35,6 +35,8 @@ class Runtime(Protocol):
     def __call__(self, batch: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return the outputs in spec order, each (B, C, h, w) float32, for a normalised (B, 3, H, W) float32 batch.
 
+        Where the spec's input says pixels, the batch is uint8; where an output's stride is 0, it is no map but a table.
+
         Any number of threads may call at once.
         """
         ...
@@ -60,8 +62,11 @@ class FileRuntime(Runtime, Protocol):
 def check_outputs(outputs: tuple[np.ndarray, ...], batch: np.ndarray, spec: PoseSpec, source: str | Path) -> None:
     """Raise SpecError where the maps are not those that the spec promises for this batch."""
     count, _, height, width = batch.shape
-    wanted = tuple((count, one.channels, height // one.stride, width // one.stride) for one in spec.outputs)
-    found = tuple(output.shape for output in outputs)
+    wanted = tuple(
+        (count, one.channels, *((height // one.stride, width // one.stride) if one.stride else ()))
+        for one in spec.outputs
+    )
+    found = tuple(output.shape[: len(shape)] for output, shape in zip(outputs, wanted, strict=True))
     if found != wanted:
         raise SpecError(
             f"{source} does not compute what its pose spec says: for an input of {width}x{height} the spec promises "
