@@ -21,6 +21,7 @@ CALLS = {
     "predict_picture.py": (["photos/two.png", "dots.onnx"], "person 1: score", "people.png"),
     "batch_folder.py": (["photos", "dots.onnx"], "two.png: 2 people", "people.json"),
     "synthetic_scene.py": (["."], "people drawn", "scene-truth.jpg"),
+    "own_keypoints.py": (["own", "3"], "people drawn into 3 pictures", "own/dancers.json"),
     "segmentation.py": (["2"], "mIoU 0.", "segmentation.png"),
     "show_heatmap.py": (["photos/two.png", "left_knee", "dots.onnx"], "left_knee: strongest heat 0.", "heatmap.png"),
 }

@@ -11,7 +11,7 @@ import numpy as np
 
 from litepose.geometry import Warp
 from litepose.poses import Poses
-from litepose.skeleton import FACE, Skeleton
+from litepose.skeleton import FACE, Skeleton, keypoint_side
 
 MIN_SCORE = 0.25  # keypoints below are not drawn
 SURE_SCORE = 0.5  # keypoints from here on are drawn opaque
@@ -109,8 +109,8 @@ def visible_keypoints(poses: Poses, person: int, min_score: float = MIN_SCORE) -
 
 def side_of(*keypoints: str) -> str:
     """Return "left", "right" or "centre" for a keypoint or a limb; the middle line yields to a side."""
-    sides = {name.split("_")[0] for name in keypoints} & {"left", "right"}
-    return sides.pop() if len(sides) == 1 else "centre"
+    sides = {keypoint_side(name) for name in keypoints} - {None}
+    return str(sides.pop()) if len(sides) == 1 else "centre"
 
 
 def _paint_person(

@@ -136,6 +136,14 @@ class AECodec:
         flags = zip(self.heatmap_outputs, self.tag_outputs, strict=True)
         return tuple(heatmaps * with_heatmaps + tags * with_tags for with_heatmaps, with_tags in flags)
 
+    def channel_names(self, skeleton: Skeleton) -> tuple[tuple[str, ...], ...]:
+        """Return what each channel of each network output means; a name means the same on every skeleton."""
+        center = ("heatmap at the centre",) if self.center_keypoint else ()
+        heatmaps = (*(f"heatmap of {name}" for name in skeleton.keypoints), *center)
+        tags = tuple(f"tag at {name}" for name in heatmaps) if self.tag_per_keypoint else ("tag",)
+        flags = zip(self.heatmap_outputs, self.tag_outputs, strict=True)
+        return tuple(heatmaps * with_heatmaps + tags * with_tags for with_heatmaps, with_tags in flags)
+
     def strides(self) -> tuple[int, ...]:
         """Return input px per map cell of each network output; 0 = no map."""
         return (0,) if self.peaks else self.output_strides

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import torch
 
 from litepose.errors import SettingError
+from litepose.training.depthwise import FastDepthwise
 from litepose.training.recipe import RunSection
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -58,12 +59,18 @@ def chosen_kernels(run: RunSection, device: torch.device) -> Iterator[None]:
         torch.backends.cudnn.allow_tf32 = reduced
         torch.set_float32_matmul_precision("high" if reduced else "highest")
     if not run.deterministic:
-        yield
+        with _depthwise(run, device):
+            yield
         return
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs for it
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     torch.use_deterministic_algorithms(True, warn_only=True)  # the warning names what has no such kernel
     try:
-        yield
+        with _depthwise(run, device):
+            yield
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+
+
+def _depthwise(run: RunSection, device: torch.device) -> contextlib.AbstractContextManager[object]:
+    return FastDepthwise() if run.fast_depthwise and device.type == "cpu" else contextlib.nullcontext()
