@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -217,6 +218,11 @@ class TestNcnnFiles:
         path.with_suffix(".bin").unlink()
         with pytest.raises(SpecError, match="absent"):
             open_runtime(path)
+
+    def test_opening_it_leaves_the_environment_as_it_was(self, path, monkeypatch):
+        monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+        open_runtime(path, threads=2)
+        assert "OMP_WAIT_POLICY" not in os.environ
 
     def test_half_precision_stays_near(self, path):
         batch = export.example_input(tiny_network()[1].input, (64, 64))

@@ -138,6 +138,13 @@ def test_peaks_that_are_no_numbers_are_an_error():
         AEPeaks(rows).candidates(0.1)
 
 
+def test_info_counts_the_network_of_such_a_file(files):
+    from litepose.commands.info import describe
+
+    plain, inside = (describe(str(files[key])) for key in ((False, False), (True, True)))
+    assert plain.counts is not None and inside.counts is not None and inside.counts.macs == plain.counts.macs > 0
+
+
 def test_peaks_of_a_codec_without_tags_are_refused(tmp_path):
     spec = checkpoints.default_spec("lpn_50", COCO17)
     with pytest.raises(SettingError, match="codec is 'heatmap'"):

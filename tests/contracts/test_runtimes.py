@@ -138,7 +138,17 @@ def test_it_states_its_facts_and_imports_its_engine_late(name):
     assert one.suffixes and one.requires and one.package and one.precisions[0] == "f32"
     source = inspect.getsource(importlib.import_module(f"litepose.runtimes.{name}"))
     imported = {line.split()[1].split(".")[0] for line in source.splitlines() if line.startswith(("import ", "from "))}
-    assert imported <= {"__future__", "litepose", "numpy", "pathlib", "typing", "collections", "threading"}
+    assert imported <= {
+        "__future__",
+        "litepose",
+        "numpy",
+        "pathlib",
+        "typing",
+        "collections",
+        "threading",
+        "importlib",
+        "os",
+    }
 
 
 @pytest.mark.parametrize("name", RUNTIMES)

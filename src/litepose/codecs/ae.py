@@ -138,6 +138,8 @@ class AECodec:
 
     def channel_names(self, skeleton: Skeleton) -> tuple[tuple[str, ...], ...]:
         """Return what each channel of each network output means; a name means the same on every skeleton."""
+        if self.peaks:
+            return (tuple(f"peaks of {name}" for name in skeleton.keypoints),)
         center = ("heatmap at the centre",) if self.center_keypoint else ()
         heatmaps = (*(f"heatmap of {name}" for name in skeleton.keypoints), *center)
         tags = tuple(f"tag at {name}" for name in heatmaps) if self.tag_per_keypoint else ("tag",)

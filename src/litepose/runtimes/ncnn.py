@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -29,7 +31,7 @@ class NcnnRuntime:
         self, path: str | Path, *, device: str = "cpu", threads: int | None = None, precision: str = "f32"
     ) -> None:
         try:
-            import ncnn
+            ncnn = _imported()
         except ImportError as error:
             raise MissingPackageError(
                 f"{path} is an ncnn file, which needs ncnn. Install it: pip install '{self.requires}'"
@@ -63,6 +65,22 @@ class NcnnRuntime:
 
 RUNTIME = NcnnRuntime
 MAGIC = b"7767517"
+WAITING = "OMP_WAIT_POLICY"
+
+
+def _imported() -> Any:
+    """Return the engine, whose threads sleep while they wait for each other.
+
+    They would spin: on two cores with other work, two threads took 1 to 7 s for a picture that takes one 17 ms. OpenMP
+    reads how to wait when it is loaded, and never again.
+    """
+    before = os.environ.get(WAITING)
+    os.environ.setdefault(WAITING, "passive")
+    try:
+        return importlib.import_module("ncnn")
+    finally:
+        if before is None:
+            del os.environ[WAITING]
 
 
 def _loaded(ncnn: Any, path: Path, threads: int, *, half: bool) -> Any:
