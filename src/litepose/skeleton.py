@@ -12,7 +12,7 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +145,7 @@ class Skeleton:
             ) from error
 
 
+@lru_cache(maxsize=1024)
 def canonical_name(keypoint: str) -> str:
     """Return the name used here for a data set's spelling of a keypoint.
 
@@ -158,6 +159,7 @@ def canonical_name(keypoint: str) -> str:
     return f"{side}_{part}" if side and part in SIDED_PARTS else name
 
 
+@lru_cache(maxsize=1024)
 def keypoint_side(keypoint: str) -> str | None:
     """Return "left" or "right" where one word of a keypoint's name is a side ("hand_l", "front_left_paw")."""
     sides = _SIDE.findall(keypoint)
