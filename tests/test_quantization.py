@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 
-from dot_model import lay_out, paint
+from dot_model import dot_spec, lay_out, paint, write_dot_model
 from litepose.errors import ExportError, ModelError, SettingError
 from litepose.evaluation import open_data
 from litepose.poses import Poses
@@ -17,6 +17,7 @@ from litepose.quantization.calibration import collect
 from litepose.quantization.compare import compare_people, time_turns
 from litepose.quantization.graph import FloatGraph
 from litepose.quantization.report import QuantizationReport, Timing
+from litepose.quantization.run import _check_plain
 from litepose.skeleton import COCO17
 from quantized_dots import SIZE, SPOILING, write_annotated, write_layered_dots, write_pictures
 
@@ -60,7 +61,7 @@ def test_a_quantized_file_finds_the_same_people_and_says_how_it_was_made(tmp_pat
         "data": facts["calibration"]["data"],
         "pictures": 3,
         "inputs": 3,
-        "method": "minmax",
+        "method": "percentile",
     }
     assert facts["calibration"]["data"].endswith("pictures") and facts["target"] == ELSEWHERE
     assert facts["layers"] == 2 and len(facts["float_model"]["sha256"]) == 64
@@ -247,10 +248,16 @@ def test_what_cannot_be_quantized_is_refused(tmp_path):
         quantize_model(checkpoint, data, tmp_path / "twice.onnx")
     with pytest.raises(SettingError, match=r"possible is \.onnx"):
         quantize_model(model, data, tmp_path / "int8.tflite")
-    from dot_model import write_dot_model
-
     with pytest.raises(ModelError, match="no convolution"):
         quantize_model(write_dot_model(tmp_path / "bare.onnx"), data, tmp_path / "twice.onnx")
+
+
+def test_a_file_with_pixels_or_peaks_inside_is_refused(tmp_path):
+    spec = dot_spec()
+    pixels = dataclasses.replace(spec, input=dataclasses.replace(spec.input, pixels=True))
+    with pytest.raises(ModelError, match="exported with --pixels,"):
+        _check_plain(pixels, tmp_path / "a.onnx")
+    _check_plain(spec, tmp_path / "a.onnx")
 
 
 def test_an_empty_folder_and_another_engine_are_one_message(tmp_path, capsys):

@@ -43,13 +43,16 @@ def run(
         str | None, typer.Option("--test", help="Pictures to compare on, best annotated. Default: those of --data.")
     ] = None,
     test_images: Annotated[Path | None, typer.Option("--test-images", help="Folder of --test's pictures.")] = None,
-    pictures: Annotated[int, typer.Option("--pictures", min=1, help="With people, to calibrate on.")] = 64,
+    pictures: Annotated[int, typer.Option("--pictures", min=1, help="With people, to calibrate on.")] = 128,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Compare on the first N pictures.")] = None,
     boxes: QuantizeBoxesOption = None,
     target: TargetOption = None,
     method: Annotated[
-        str, typer.Option("--method", help="How ranges come from values: minmax or percentile (99.99 %).")
-    ] = "minmax",
+        str,
+        typer.Option(
+            "--method", help="How ranges come from values: percentile (all but the outermost 0.01 %) or minmax."
+        ),
+    ] = "percentile",
     max_error: MaxErrorOption = 0.1,
     runtime: Annotated[str, typer.Option("--runtime", help="Whose format is written: onnx (QDQ).")] = "onnx",
     threads: Annotated[int, typer.Option("--threads", min=1, max=MAX_THREADS, help="CPU threads of the timing.")] = 1,

@@ -51,7 +51,7 @@ def collect(
     Raises SettingError where people are found in none, AnnotationError where none can be read.
     """
     if pictures < 1:
-        raise SettingError(f"Calibration needs pictures; asked for were {pictures}. Some 64 are enough.")
+        raise SettingError(f"Calibration needs pictures; asked for were {pictures}. Some 128 are enough.")
     assert data.dataset is not None, "only annotations were read"
     order = np.random.default_rng(seed).permutation(len(data.dataset))[: LOOKS * pictures]
     inputs: list[np.ndarray] = []

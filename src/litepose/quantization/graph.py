@@ -24,7 +24,7 @@ import numpy as np
 
 from litepose.errors import MissingPackageError, ModelError
 
-METHODS = ("minmax", "percentile")  # how ranges come from values: all of them, or all but the outermost 0.01 %
+METHODS = ("percentile", "minmax")  # how ranges come from values: all but the outermost 0.01 %, or all
 TARGETS = ("x86", "arm")
 PERCENTILE = 99.99
 LAYERS = ("Conv", "MatMul", "Gemm")  # ConvTranspose has no integer kernel in ONNX Runtime

@@ -35,8 +35,8 @@ def quantize_model(
     *,
     test: Data | None = None,
     target: str | None = None,
-    method: str = "minmax",
-    pictures: int = 64,
+    method: str = "percentile",
+    pictures: int = 128,
     boxes: str | None = None,
     limit: int | None = None,
     max_error: float = LIMIT,
@@ -60,6 +60,7 @@ def quantize_model(
     path, output, target = path_of(model), _checked_output(output), target or this_target()
     _check_settings(path, target, method, max_error)
     finder = load(path, threads=threads)
+    _check_plain(finder.spec, path)
     source = open_boxes(boxes, finder, data, threads=threads)
     calibration = collect(finder, data, pictures=pictures, boxes=source, progress=_of(progress, "pictures"))
     with tempfile.TemporaryDirectory() as folder:
@@ -108,6 +109,16 @@ def _check_settings(path: Path, target: str, method: str, max_error: float) -> N
             f"litepose export {path} -o {path.with_suffix('.onnx').name} (bottom-up models: --dynamic)."
         )
     import_quantization()
+
+
+def _check_plain(spec: PoseSpec, path: Path) -> None:
+    """Raise ModelError for a file that does more than compute the network: its maps are what errors are measured by."""
+    inside = ["--pixels"] * spec.input.pixels + ["--peaks"] * any(not output.stride for output in spec.outputs)
+    if inside:
+        raise ModelError(
+            f"{path} was to be quantized; it was exported with {' and '.join(inside)}, and only a file that takes "
+            "normalised pictures and gives maps can be. Export it without."
+        )
 
 
 def _choose(
