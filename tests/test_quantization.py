@@ -60,6 +60,7 @@ def test_a_quantized_file_finds_the_same_people_and_says_how_it_was_made(tmp_pat
     assert facts["calibration"] == {
         "data": facts["calibration"]["data"],
         "pictures": 3,
+        "looked_at": 3,
         "inputs": 3,
         "method": "percentile",
     }

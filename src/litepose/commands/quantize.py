@@ -96,9 +96,12 @@ def _print(report: QuantizationReport) -> None:
     console.print(_table(report))
     calibration, timing = report.calibration, report.timing
     print(
-        f"calibrated on {counted(calibration['pictures'], 'picture')} of {calibration['data']} "
-        f"({counted(calibration['inputs'], 'input')}); compared on {counted(report.num_pictures, 'picture')} of "
-        f"{report.test}; CPU time on {timing.machine}, {counted(timing.threads, 'thread')}"
+        f"calibrated on {counted(calibration['pictures'], 'picture')} of {calibration['data']} with people "
+        f"({calibration['looked_at']} looked at, {counted(calibration['inputs'], 'input')})"
+    )
+    print(
+        f"compared on {counted(report.num_pictures, 'picture')} of {report.test}; CPU time on {timing.machine}, "
+        f"{counted(timing.threads, 'thread')}"
     )
     print(f"{len(report.layers)} of {counted(report.num_layers, 'layer')} compute with integers")
     costly = sorted(report.costly.items(), key=lambda one: -one[1])

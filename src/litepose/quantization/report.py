@@ -34,7 +34,8 @@ class QuantizationReport:
         errors_of_all: with all layers but the last.
     measures: AP, PCK... as (float, int8); {} where nothing is annotated. likeness: mean OKS of the float model's people
         with the int8 model's; None where the float model found nobody. people: found by (float, int8).
-    num_bytes: of the (float, int8) file. calibration: data, pictures, inputs, method.
+    num_bytes: of the (float, int8) file. calibration: data, pictures (with people, of those
+        looked_at), inputs, method.
     """
 
     path: Path

@@ -206,7 +206,8 @@ def _facts(
         "activations": "int8" if target == "arm" else "uint8",
         "target": target,
         "calibration": {
-            "data": data.name, "pictures": calibration.pictures, "inputs": len(calibration.inputs), "method": method,
+            "data": data.name, "pictures": calibration.pictures, "looked_at": calibration.looked,
+            "inputs": len(calibration.inputs), "method": method,
         },
         "layers": len(choice.layers),
         "onnxruntime": onnxruntime.__version__,
