@@ -76,6 +76,7 @@ TABLE = {
     "counting": ["models*", "spec", "geometry"],
     "export_rewrites": ["models*", "export_litehrnet"],
     "export_litehrnet": ["models*"],
+    "export_browser": ["runtimes*", "files"],
     "export_graph": [],
     "export_norms": [],
     "export_storage": [],
