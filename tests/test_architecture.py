@@ -108,7 +108,7 @@ TABLE = {
 ABOVE = ["training*", "search*"]
 # These may import anything, inside functions: at their top only what starts in no time.
 THIN = ["commands*", "web*"]
-LIGHT = ["errors", "commands.options", "web.*"]
+LIGHT = ["errors", "commands.options", "web.*", ""]
 ENTRY = ["", "__main__", "cli"]
 
 # May import torch; every other module belongs to the numpy world.

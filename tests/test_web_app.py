@@ -168,7 +168,8 @@ def test_a_broken_form_is_refused(predictor):
 
 
 @pytest.mark.parametrize("settings, words", [
-    ({"model": "dotz"}, "Did you mean 'dots'?"), ({"min_score": "2"}, "min_score: "), ({"min_score": "nan"}, "min_score: "),
+    ({"model": "dotz"}, "Did you mean 'dots'?"), ({"min_score": "2"}, "min_score: "),
+    ({"min_score": "nan"}, "min_score: "),
 ])  # fmt: skip
 def test_settings_without_meaning_are_refused(predictor, two, settings, words):
     answer = post(client(predictor), two, params=settings)
