@@ -124,8 +124,8 @@ def test_the_page_finds_the_people_that_python_finds(camera, tmp_path):
         page.evaluate("document.querySelector('details').open = true")
         page.select_option("#side", str(SHORT_SIDE))
         found = [latest(page), latest(page)][1]  # the first may have begun before
-        assert found["input"] == [224, 160]
-        assert_same(found, images.read(base64.b64decode(page.evaluate(GRAB))), size=(224, 160), shown=True)
+        assert found["input"] == [208, 160]
+        assert_same(found, images.read(base64.b64decode(page.evaluate(GRAB))), size=(208, 160), shown=True)
         page.click("#stop")
         assert page.inner_text("#fps") == "-" and page.is_visible("#invitation")
         assert problems == []

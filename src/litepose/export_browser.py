@@ -10,10 +10,10 @@ comes of it where several cells are computed at once:
   numbers for each cell, products grow by 10 / 7. A transposition puts the rows into place, after the 1x1 convolution
   that follows, which does not mind the order of cells and leaves a sixth of the channels.
 
-A deconvolution that doubles a map is four convolutions, as in `export_rewrites`. The new weights are made of the old
-ones by nodes of the graph, which the engine computes once where it is told the input's size (freeDimensionOverrides):
-the file stays as small as it was and takes any size whose height is a multiple of `MULTIPLE`. benchmarks/browser.py
-measures it.
+A deconvolution that doubles a map is four convolutions, as in `export_rewrites`, and a sum of two is one of both
+inputs. The new weights are made of the old ones by nodes of the graph, which the engine computes once where it is told
+the input's size (freeDimensionOverrides): the file stays as small as it was and takes any size whose height is a
+multiple of `MULTIPLE`. benchmarks/browser.py measures it.
 """
 
 from __future__ import annotations
@@ -67,16 +67,16 @@ def browser_form(model: Any) -> None:
     strides = _strides(model)
     rewriting = _Rewriting(model)
     for node in list(model.graph.node):
-        shape = rewriting.shapes.get(node.input[1]) if len(node.input) > 1 else None
+        shape = rewriting.shapes.get(_second(node))
         found = _facts(node)
-        if node.op_type == "ConvTranspose" and _doubles(found, shape):
+        if _doubles(node, found, shape):
             rewriting.phases(node)
-        elif node.op_type == "Conv" and shape is not None and _is_wide(found, shape):
-            stride = strides[node.output[0]]
-            if stride >= BAND_STRIDE:
+        elif shape is not None and _is_wide(node, found, shape):
+            stride, step = strides[node.output[0]], found.get("strides", [1])[0]
+            if stride >= BAND_STRIDE and step == 1:
                 rewriting.band(node, shape)
             elif stride in ROW_STRIDES:
-                rewriting.rows(node, shape)
+                rewriting.rows(node, shape, step)
             else:
                 rewriting.keep(node)
         else:
@@ -163,13 +163,17 @@ class _Rewriting:
         wide = self.add("Unsqueeze", [active, self.numbers(1)], f"{name}_wide")
         self.add("Reshape", [wide, self.numbers(0, channels, -1, 0)], target)
 
-    def rows(self, conv: Any, shape: Sequence[int]) -> None:
-        """Compute ROWS rows at once, of a kernel that is as much taller, then put them below each other."""
+    def rows(self, conv: Any, shape: Sequence[int], step: int) -> None:
+        """Compute ROWS rows at once, of a kernel that is as much taller, then put them below each other.
+
+        step: the convolution's stride.
+        """
         channels, _, kernel, width = shape
-        name, tall = conv.output[0], kernel + ROWS - 1
+        name, more = conv.output[0], step * (ROWS - 1)
+        tall = kernel + more
         lowered = [
-            self.add("Pad", [conv.input[1], self.numbers(0, 0, i, 0, 0, 0, ROWS - 1 - i, 0)], f"{name}_lowered_{i}")
-            for i in range(ROWS)
+            self.add("Pad", [conv.input[1], self.numbers(0, 0, i, 0, 0, 0, more - i, 0)], f"{name}_lowered_{i}")
+            for i in range(0, more + 1, step)
         ]
         together = self.add("Concat", lowered, f"{name}_together", axis=1)
         weight = self.add("Reshape", [together, self.numbers(channels * ROWS, 1, tall, width)], f"{name}_tall")
@@ -177,7 +181,7 @@ class _Rewriting:
         if len(conv.input) > 2:
             inputs.append(self.repeated(conv.input[2], channels, self.numbers(ROWS), name))
         maps = self.add(
-            "Conv", inputs, f"{name}_conv", kernel_shape=[tall, width], strides=[ROWS, 1], group=channels,
+            "Conv", inputs, f"{name}_conv", kernel_shape=[tall, width], strides=[ROWS * step, step], group=channels,
             pads=[kernel // 2, width // 2, kernel // 2, width // 2],
         )  # fmt: skip
         maps, target = self.activated(conv, maps)
@@ -220,23 +224,38 @@ class _Rewriting:
 
     def phases(self, deconv: Any) -> None:
         """Replace a doubling deconvolution by a convolution for each place of an output cell in its square of four."""
-        name, weight = deconv.output[0], deconv.input[1]
+        parts, name = self.summed(deconv)
+        if deconv != parts[-1]:
+            return  # its partner, which comes later, does both
+        self.done.add(name)
+        x, weight = deconv.input[0], deconv.input[1]
+        if len(parts) > 1:
+            x = self.add("Concat", [one.input[0] for one in parts], f"{name}_inputs", axis=1)
+            weight = self.add("Concat", [one.input[1] for one in parts], f"{name}_weights", axis=0)
+        biases = [one.input[2] for one in parts if len(one.input) > 2]
+        bias = [self.add("Add", biases, f"{name}_biases")] if len(biases) > 1 else biases
         swapped = self.add("Transpose", [weight], f"{name}_swapped", perm=[1, 0, 2, 3])
-        maps = []
-        for row in (0, 1):
-            for column in (0, 1):
-                end = f"{name}_{row}{column}"
-                taken = self.add(
-                    "Slice",
-                    [swapped, self.numbers(3 - row, 3 - column), self.numbers(-9, -9), self.numbers(2, 3),
-                     self.numbers(-2, -2)],
-                    f"{end}_weight",
-                )  # fmt: skip
-                inputs = [deconv.input[0], taken, *deconv.input[2:]]
-                pads = [1 - row, 1 - column, row, column]
-                maps.append(self.add("Conv", inputs, f"{end}_conv", kernel_shape=[2, 2], pads=pads))
-        together = self.add("Concat", maps, f"{name}_together", axis=1)
-        self.add("DepthToSpace", [together], name, blocksize=2, mode="DCR")
+        maps = [self.phase(name, x, swapped, bias, row, column) for row in (0, 1) for column in (0, 1)]
+        self.add("DepthToSpace", [self.add("Concat", maps, f"{name}_phases", axis=1)], name, blocksize=2, mode="DCR")
+
+    def phase(self, name: str, x: str, weight: str, bias: Sequence[str], row: int, column: int) -> str:
+        """Compute one place of the four: taps 3 - row - 2q of q in (0, 1), and likewise across."""
+        end = f"{name}_{row}{column}"
+        first, limit, step = self.numbers(3 - row, 3 - column), self.numbers(-9, -9), self.numbers(-2, -2)
+        taken = self.add("Slice", [weight, first, limit, self.numbers(2, 3), step], f"{end}_weight")
+        pads = [1 - row, 1 - column, row, column]
+        return self.add("Conv", [x, taken, *bias], f"{end}_conv", kernel_shape=[2, 2], pads=pads)
+
+    def summed(self, deconv: Any) -> tuple[list[Any], str]:
+        """Return a deconvolution, or the two of which only the sum is used, in the file's order; and the result."""
+        total = self.follower(deconv.output[0])
+        if total is None or total.op_type != "Add":
+            return [deconv], deconv.output[0]
+        pair = [node for node in self.graph.node if node.output[0] in total.input]
+        alike = all(_doubles(one, _facts(one), self.shapes.get(_second(one))) for one in pair)
+        if len(pair) < 2 or not alike or any(self.follower(one.output[0]) != total for one in pair):
+            return [deconv], deconv.output[0]
+        return pair, total.output[0]
 
     def number(self, value: int) -> str:
         """Return the name of a whole number without axes."""
@@ -260,27 +279,35 @@ class _Rewriting:
         return self.add("Concat", [self.numbers(-1), one, self.numbers(width)], f"{name}_{what}_sizes", axis=0)
 
 
+def _second(node: Any) -> str:
+    """Return the name of a node's weight."""
+    return node.input[1] if len(node.input) > 1 else ""
+
+
 def _facts(node: Any) -> dict[str, Any]:
     from onnx import helper
 
     return {one.name: helper.get_attribute_value(one) for one in node.attribute}
 
 
-def _doubles(found: dict[str, Any], shape: Sequence[int] | None) -> bool:
+def _doubles(node: Any, found: dict[str, Any], shape: Sequence[int] | None) -> bool:
+    """Return whether a node is a deconvolution of 4x4 that doubles a map."""
     plain = found.get("group", 1) == 1 and not any(found.get("output_padding", ()))
     sides = [found.get(name) for name in ("kernel_shape", "strides", "pads")]
-    return shape is not None and plain and sides == [[4, 4], [2, 2], [1, 1, 1, 1]]
+    return node.op_type == "ConvTranspose" and shape is not None and plain and sides == [[4, 4], [2, 2], [1, 1, 1, 1]]
 
 
-def _is_wide(found: dict[str, Any], shape: Sequence[int]) -> bool:
-    """Return whether a convolution is depthwise, of an odd kernel of MIN_KERNEL or more, and keeps the map's size."""
+def _is_wide(node: Any, found: dict[str, Any], shape: Sequence[int]) -> bool:
+    """Return whether a node is a depthwise convolution of an odd kernel of MIN_KERNEL or more, padded by half of it."""
+    if node.op_type != "Conv" or len(shape) != 4:
+        return False
     height, width = shape[2:]
     return (
         found.get("group", 1) == shape[0] > 1
         and shape[1] == 1
         and min(height, width) >= MIN_KERNEL
         and height % 2 == width % 2 == 1
-        and set(found.get("strides", [1])) == {1}
+        and tuple(found.get("strides", [1, 1])) in ((1, 1), (2, 2))
         and set(found.get("dilations", [1])) == {1}
         and list(found.get("pads", [])) == [height // 2, width // 2] * 2
     )

@@ -18,9 +18,10 @@ export function plan([width, height], spec, shortSide, heightMultiple) {
   }
   const stride = spec.input.stride;
   const long = shortSide * Math.min(aspect, MAX_ASPECT);
+  const nearest = (value, multiple) => Math.max(1, Math.round(value / multiple)) * multiple;
   const size = width >= height
-    ? [roundUp(long, stride), roundUp(shortSide, heightMultiple)]
-    : [roundUp(shortSide, stride), roundUp(long, heightMultiple)];
+    ? [nearest(long, stride), roundUp(shortSide, heightMultiple)]
+    : [roundUp(shortSide, stride), nearest(long, heightMultiple)];
   const zoom = Math.min(size[0] / width, size[1] / height);
   const middle = (side, length) => 0.5 * (side - 1) - zoom * 0.5 * (length - 1);
   return { size, zoom, dx: middle(size[0], width), dy: middle(size[1], height) };
