@@ -149,7 +149,7 @@ def test_a_request_for_too_many_pictures_is_refused(predictor, two):
     server = client(predictor, max_pictures=2)
     for count in (3, 5):
         answer = server.post(BATCH, files=[("files", (f"{i}.png", two)) for i in range(count)])
-        assert answer.status_code == 413, count
+        assert answer.status_code == 422, count
 
 
 @pytest.mark.parametrize("form", [{"data": {"files": "http://localhost/a.png"}}, {"files": [("other", ("a", b"x"))]}])
@@ -317,6 +317,14 @@ def test_pages_are_served_in_a_context_of_their_own(predictor, tmp_path):
     assert answer.headers["cross-origin-opener-policy"] == "same-origin"
     assert answer.headers["cross-origin-embedder-policy"] == "require-corp"
     assert server.get("/../pyproject.toml").status_code == 404
+
+
+@pytest.mark.parametrize("path", [ONE, BATCH])
+def test_other_methods_are_told_which_one_is_taken(predictor, path, tmp_path):
+    server = TestClient(create_app({"dots": predictor}, site=tmp_path))
+    for method in ("GET", "OPTIONS", "DELETE"):
+        answer = server.request(method, path)
+        assert answer.status_code == 405 and answer.headers["allow"] == "POST"
 
 
 @pytest.mark.parametrize("settings, words", [

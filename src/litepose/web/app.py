@@ -26,9 +26,9 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         400: "the body is no form, or broken off",
         401: "the token is missing or wrong",
         408: "the body did not come in time",
-        413: "too many bytes, pictures or pixels",
+        413: "too many bytes or pixels",
         415: "no kind of content that is taken",
-        422: "no picture, a broken one, or a setting without meaning",
+        422: "no picture, a broken one, too many, or a setting without meaning",
         429: "all places are taken: ask again",
         503: "the answer was not ready in time: ask again",
     }.items()
@@ -151,17 +151,19 @@ async def _files(request: Any, most: int) -> list[tuple[str, bytes]]:
         async with request.form(max_files=most + 1, max_fields=10) as form:
             uploads = [one for one in form.getlist("files") if isinstance(one, UploadFile)]
             if len(uploads) > most:
-                raise Unusable(413, f"A request may have {most} pictures; this one has more.")
+                raise Unusable(422, f"A request may have {most} pictures; this one has more.")
             if not uploads or len(uploads) < len(form.multi_items()):
                 raise Unusable(422, "A form with files in fields named `files`, and nothing else, is wanted.")
             return [(plain_name(one.filename, i), await one.read()) for i, one in enumerate(uploads, 1)]
     except HTTPException as error:
-        raise Unusable(413 if "Too many files" in str(error.detail) else 400, str(error.detail)) from error
+        raise Unusable(422 if "Too many files" in str(error.detail) else 400, str(error.detail)) from error
 
 
 def _add_facts(app: Any, fastapi: Any, predictors: Mapping[str, "Predictor"], jobs: Jobs, metrics: Metrics) -> None:
     """Add the routes that tell of the server itself."""
-    from fastapi.responses import PlainTextResponse
+    from fastapi.responses import Response
+
+    text = {"description": "the counters", "content": {"text/plain": {"schema": {"type": "string"}}}}
 
     @app.get("/v1/models", responses=UNAUTHORIZED)
     async def models() -> list[Model]:
@@ -179,10 +181,10 @@ def _add_facts(app: Any, fastapi: Any, predictors: Mapping[str, "Predictor"], jo
         """Tell whether the server is up, without a token."""
         return Health(status="ok", version=__version__, waiting=jobs.taken, places=jobs.places)
 
-    @app.get(METRICS, response_class=PlainTextResponse, responses=UNAUTHORIZED)
+    @app.get(METRICS, response_class=Response, responses={200: text, **UNAUTHORIZED})
     async def counters() -> Any:
         """Give the counters, as Prometheus reads them."""
-        return PlainTextResponse(metrics.text(jobs.taken, jobs.places), media_type=CONTENT_TYPE)
+        return Response(metrics.text(jobs.taken, jobs.places), media_type=CONTENT_TYPE)
 
 
 def _add_errors(app: Any, fastapi: Any) -> None:

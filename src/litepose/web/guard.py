@@ -83,9 +83,11 @@ class Guard:
         path, headers = scope["path"], {name.decode("latin-1"): value for name, value in scope["headers"]}
         if path.startswith(API) or path == METRICS:
             self._check_token(headers.get("authorization", b""))
-        if scope["method"] != "POST" or path not in TYPES:
+        if path not in TYPES:
             await self.app(scope, receive, send)
             return
+        if scope["method"] != "POST":
+            raise Refusal(405, f"{path} takes POST; the request is a {scope['method']}.", allow="POST")
         deadline = time.monotonic() + self.settings.timeout_s
         declared = _declared_bytes(headers)
         if declared is not None and declared > self.settings.max_bytes:
