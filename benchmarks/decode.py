@@ -7,13 +7,15 @@ take turns, so the decoder starts with caches that the network filled, except th
 written, as a network's own would be. The median of the ratios of neighbouring runs is printed with the quartiles. The
 scene decides what
 decoding costs, so the people found stand beside each ratio. "reference-shaped" is written for this comparison: maps
-enlarged to the picture, top-k over whole maps, refinement over whole maps for each person and keypoint.
-Decoding starts at the network's raw outputs and ends at `Poses`. Needs torch unless --model names an exported network.
+enlarged to the picture, top-k over whole maps, refinement over whole maps for each person and keypoint. "compiled" is
+timed where numba is installed. Decoding starts at the network's raw outputs and ends at `Poses`. Needs torch unless
+--model names an exported network.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import statistics
 import tempfile
@@ -35,6 +37,7 @@ from litepose.codecs.grouping import Candidates, group, keypoint_order  # noqa: 
 from litepose.codecs.maps import quarter_shift, resize_maps  # noqa: E402
 from litepose.skeleton import CROWDPOSE14  # noqa: E402
 
+HAS_NUMBA = importlib.util.find_spec("numba") is not None
 SIZE = 256
 SKELETON = CROWDPOSE14
 SIGMA_CELLS = 2.0
@@ -59,9 +62,11 @@ def main() -> None:
     print("people  decoder            found  share of the network's time (quartiles)   decoder ms   network ms")
     for count in asked.people:
         outputs = scene(count, np.random.default_rng(asked.seed + count))
+        compiled = {"compiled": lambda outputs=outputs: decode("compiled", outputs)} if HAS_NUMBA else {}
         decoders = {
             "exact": lambda outputs=outputs: decode("exact", outputs),
             "fast": lambda outputs=outputs: decode("fast", outputs),
+            **compiled,
             "reference-shaped": lambda outputs=outputs: decode_like_the_reference(outputs),
         }
         for name, decoder in decoders.items():

@@ -11,7 +11,8 @@ are the median ratios with their quartiles. The ways, all with the same augmenta
     original files       ours, from the files that the reference reads; targets drawn where the network is
     packed, on processor ours, from `litepose data pack`; targets drawn by the loader processes
     packed               ours, targets drawn where the network is (run.targets = "device", the default)
-    packed to the input  the same, packed to the input's side: smaller files for a network that sees no more
+    packed for recipe    the same, at the side at which the recipe's nearest zoom enlarges nothing: data pack --for
+    packed to the input  the same, packed to the input's side: smaller files, of which near zooms see less
     packed, raw          the same as packed, pixels instead of JPEGs: litepose data pack --raw
 
 What "device" leaves to the network's device, normalising and drawing, is timed there where one is at hand. It first
@@ -45,7 +46,7 @@ from litepose.datasets.packed import pack  # noqa: E402
 from litepose.spec import InputSpec  # noqa: E402
 from litepose.training.data import TrainingSamples, collate, pack_batch  # noqa: E402
 from litepose.training.recipe import Recipe, load_recipe  # noqa: E402
-from litepose.training.sources import VariedDataset  # noqa: E402
+from litepose.training.sources import VariedDataset, side_to_pack  # noqa: E402
 
 BATCH, BATCHES = 16, 3  # of a turn
 RECIPE = "litepose_xs_coco"
@@ -72,9 +73,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         images = asked.images or default_images(asked.file)
         file = first_pictures(asked.file, images, asked.pictures, Path(folder))
         original = open_dataset(file, images=images)
-        for name, short_side in (("packed", asked.short_side), ("small", asked.side), ("raw", asked.short_side)):
+        recipe = load_recipe(RECIPE, [f"model.size=[{asked.side},{asked.side}]"])
+        sides = {"packed": asked.short_side, "fitting": side_to_pack(recipe, InputSpec(size=recipe.model.size)),
+                 "small": asked.side, "raw": asked.short_side}  # fmt: skip
+        for name, short_side in sides.items():
             pack([original], Path(folder) / name, short_side=short_side, raw=name == "raw")
-        packed, small, raw = (open_dataset(Path(folder) / name) for name in ("packed", "small", "raw"))
+        packed, fitting, small, raw = (open_dataset(Path(folder) / name) for name in sides)
         check_equal(packed, asked.side)
         reference = ReferenceSamples(file, images, side=asked.side)
         ways = {
@@ -82,9 +86,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "original files": ours(original, asked.side, targets="device"),
             "packed, on processor": ours(packed, asked.side, targets="worker"),
             "packed": ours(packed, asked.side, targets="device"),
+            "packed for recipe": ours(fitting, asked.side, targets="device"),
             "packed to the input": ours(small, asked.side, targets="device"),
             "packed, raw": ours(raw, asked.side, targets="device"),
         }
+        print(", ".join(f"{name}: {side} px" for name, side in sides.items()) + " short side")
         print(f"{asked.side} px, batches of {BATCH}, one core, CPU time, load {os.getloadavg()[0]:.1f}")
         print_ways(measure(ways, asked.rounds))
         if torch.cuda.is_available() and not asked.no_gpu:

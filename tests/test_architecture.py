@@ -23,7 +23,7 @@ MAX_FILE_LINES, MAX_FUNCTION_LINES = 500, 60
 VALUES = ["errors", "geometry", "skeleton", "poses", "similarity", "files"]
 FORMATS = [*VALUES, "codecs*", "spec"]
 CODEC_PIECES = ["codecs.base", "codecs.maps", "codecs.topk", "codecs.grouping"]
-PICTURES = ["images", "picture_header", "drawing", "drawing_maps"]
+PICTURES = ["images", "picture_header", "drawing", "drawing_maps", "drawing_overlay"]
 # Module (a pattern) -> what it may import from litepose (patterns). The first pattern that fits counts. Everything
 # may import errors and the package's own __init__ (for __version__).
 TABLE = {
@@ -55,12 +55,25 @@ TABLE = {
     "images": [*FORMATS, "picture_header"],
     "drawing": FORMATS,
     "drawing_maps": [*FORMATS, "drawing"],
+    "drawing_overlay": ["drawing"],
     "page": ["geometry", "files"],
     "failure_report*": [*FORMATS, "metrics*", "drawing", "page", "failure_report*"],
-    "tracking": FORMATS,
-    "smoothing": FORMATS,
+    "tracking*": FORMATS,
+    "smoothing*": [*FORMATS, "smoothing"],
     "detectors": [*FORMATS, "runtimes*"],
-    "predictor": [*FORMATS, *PICTURES, "runtimes*", "weights", "detectors", "transforms", "datasets", "metrics"],
+    "in_order": [],
+    "machine_limits": [],
+    "predictor": [
+        *FORMATS,
+        *PICTURES,
+        "in_order",
+        "runtimes*",
+        "weights",
+        "detectors",
+        "transforms",
+        "datasets",
+        "metrics",
+    ],
     "weights": ["runtimes*", "spec"],
     "recipes": [],
     "models": ["models.*"],
@@ -82,8 +95,9 @@ TABLE = {
     "export_storage": [],
     "export": ["export_*", "models*", "spec", "runtimes*", "checkpoints", "counting", "predictor", "geometry", "files"],
     "unfolding": ["export*", "models*", "spec", "runtimes*", "checkpoints"],
-    "writers": FORMATS,
-    "folders": [*FORMATS, *PICTURES, "predictor", "detectors", "writers"],
+    "writers*": [*FORMATS, "writers*"],
+    "folders": [*FORMATS, *PICTURES, "in_order", "predictor", "detectors", "writers*"],
+    "video*": [*FORMATS, *PICTURES, "predictor", "writers*", "tracking*", "smoothing*", "video*"],
     "distributed": ["runtimes.base"],
     "evaluation*": [
         *FORMATS,
@@ -146,6 +160,7 @@ HEAVY = (
     "onnx",
     "safetensors",
     "PIL",
+    "av",
 )
 
 

@@ -55,6 +55,7 @@ def test_it_runs_and_prints_a_ratio_for_each_way(tmp_path, capsys):
     benchmark.main([str(two_people(tmp_path)), *asked])
     said = capsys.readouterr().out
     rows = [line for line in said.splitlines() if " to " in line and "(" in line]
-    assert len(rows) == 6
+    assert len(rows) == 7
     assert "reference" in rows[0] and "1.00 (1.00 to 1.00)" in rows[0]
+    assert "packed: 80 px, fitting: 86 px, small: 64 px, raw: 80 px short side" in said
     assert "equal: masks and tags exactly" in said

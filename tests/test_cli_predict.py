@@ -56,7 +56,7 @@ def test_predict_without_places_draws_into_its_own_folder(model, photos, tmp_pat
 def test_predict_with_json_alone_draws_nothing(model, photos, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert call("predict", photos, "-m", model, "--json", "p", "--format", "openpose", "--threads", 1) == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["p", "photos"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["p", "p.about.json", "photos"]
     assert sorted(path.name for path in (tmp_path / "p").iterdir()) == ["one_keypoints.json", "two_keypoints.json"]
 
 

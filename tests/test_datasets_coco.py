@@ -12,6 +12,7 @@ from pycocotools import mask as reference
 import coco_files as made
 from litepose.datasets import open_dataset
 from litepose.datasets.base import SkipUnreadable
+from litepose.datasets.coco_checks import skeleton_of
 from litepose.datasets.masks import decode_runs, encode_runs, limb_mask, mask_from_segmentation
 from litepose.errors import AnnotationError, PictureError
 from litepose.skeleton import COCO17, CROWDPOSE14
@@ -336,3 +337,12 @@ def test_real_samples_hold_their_seen_keypoints_inside_their_boxes(source):
             total += len(seen)
             outside += int(((seen < box[:2] - 5) | (seen > box[2:] + 5)).any(axis=1).sum())
     assert total >= 30 and outside == 0
+
+
+@pytest.mark.filterwarnings("ignore:.*OKS sigmas")
+@pytest.mark.parametrize("pairs", [[[1, 2], [2, 3]], [[0, 1], [1, 2]]])
+def test_a_category_s_own_skeleton_mirrors_by_names_and_counts_limbs_from_one_or_from_zero(pairs):
+    category = {"name": "dancer", "keypoints": ["crown", "hand_l", "hand_r"], "skeleton": [*pairs, "nonsense", [1]]}
+    dancer = skeleton_of({"categories": [category]}, "dancers.json", None)
+    assert dancer.limbs == (("crown", "hand_l"), ("hand_l", "hand_r"))
+    assert dancer.mirror == (("hand_l", "hand_r"),)

@@ -169,6 +169,27 @@ def test_the_pack_command_says_what_it_wrote(tmp_path, capsys):
     assert open_dataset(tmp_path / "packed")[0].size == (70, 64)
 
 
+def test_pack_for_a_recipe_keeps_what_its_nearest_zoom_sees(tmp_path, capsys):
+    path = made.write(tmp_path, made.coco(1), size=(1000, 900))
+    assert run("data", "pack", path, "-o", tmp_path / "xs", "--for", "litepose_xs_coco") == 0
+    assert open_dataset(tmp_path / "xs")[0].size == (380, 342)  # 256 px / 0.75, rounded up
+    assert "short side 342 px: " in capsys.readouterr().out
+    assert run("data", "pack", path, "-o", tmp_path / "m", "--for", "litepose_m_coco") == 0
+    assert min(open_dataset(tmp_path / "m")[0].size) == 598
+    assert run("data", "pack", path, "-o", tmp_path / "plain") == 0
+    assert min(open_dataset(tmp_path / "plain")[0].size) == 384
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [(["--for", "lpn_50_coco"], "cuts people out"), (["--for", "openpose_light_1_coco"], "cuts people out"),
+     (["--for", "litepose_xs_coco", "--short-side", "300"], "give one")],
+)  # fmt: skip
+def test_pack_for_a_recipe_that_needs_no_certain_side_is_refused(tmp_path, capsys, more, said):
+    assert run("data", "pack", made.write(tmp_path, made.coco(1)), "-o", tmp_path / "packed", *more) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_split_gives_two_files_without_a_common_picture(tmp_path):
     people = [made.person(n, image=n) for n in range(1, 11)]
     path = made.write(tmp_path, made.coco(10, people))

@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 import litepose
 from dot_model import lay_out, paint, write_dot_model
+from litepose.video import VideoWriter
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SIZE = (640, 480)
@@ -21,7 +23,11 @@ CALLS = {
     "predict_picture.py": (["photos/two.png", "dots.onnx"], "person 1: score", "people.png"),
     "batch_folder.py": (["photos", "dots.onnx"], "two.png: 2 people", "people.json"),
     "synthetic_scene.py": (["."], "people drawn", "scene-truth.jpg"),
+    "own_keypoints.py": (["own", "3"], "people drawn into 3 pictures", "own/dancers.json"),
     "segmentation.py": (["2"], "mIoU 0.", "segmentation.png"),
+    "tracking.py": (["clip.mp4", "dots.onnx"], "person 1: in 6 of 6 frames", "tracked.webm"),
+    "video_to_csv.py": (["clip.mp4", "dots.onnx"], "6 frames are in keypoints.csv", "keypoints.csv"),
+    "webcam.py": (["clip.mp4", "dots.onnx"], "0.00 s: person 1 came", "webcam.webm"),
     "show_heatmap.py": (["photos/two.png", "left_knee", "dots.onnx"], "left_knee: strongest heat 0.", "heatmap.png"),
 }
 
@@ -35,6 +41,11 @@ def test_an_example_does_what_it_says(script, tmp_path):
     (tmp_path / "photos").mkdir()
     cv2.imwrite(str(tmp_path / "photos" / "two.png"), paint(lay_out(2, SIZE), SIZE))
     write_dot_model(tmp_path / "dots.onnx")
+    if "clip.mp4" in CALLS[script][0]:
+        pytest.importorskip("av", reason="PyAV is not installed: pip install 'litepose[video]'")
+        with VideoWriter(tmp_path / "clip.mp4", rate=25) as writer:
+            for i in range(6):
+                writer.add(paint(lay_out(2, SIZE) + np.array([i, 0]), SIZE), i / 25)
     arguments, printed, left = CALLS[script]
     environment = {**os.environ, "PYTHONPATH": str(Path(litepose.__file__).parents[1])}
     done = subprocess.run(

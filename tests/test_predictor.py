@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dot_model import by_position, dot_spec, encode, lay_out, paint, write_dot_model
+from dot_model import by_position, dot_spec, encode, lay_out, paint, write_crop_model, write_dot_model
 from litepose import predictor
 from litepose.errors import InputSizeError, ModelError, PictureError, SettingError
 from litepose.geometry import Warp
@@ -215,3 +215,28 @@ def test_greater_pictures_are_resized_as_cv2_would(model):
     found = load(model, threads=1).prepare(ramp, view)[0] * 255
     wanted = cv2.resize(ramp, (256, 256), interpolation=cv2.INTER_AREA)[..., 0]
     assert np.abs(found - wanted)[:, 2:-2].max() <= 1  # rounding; the outermost px blend with the black border
+
+
+def test_pictures_and_boxes_of_different_numbers_are_refused(tmp_path):
+    predictor = load(write_crop_model(tmp_path / "crops.onnx"), threads=1)
+    picture, box = np.zeros((64, 64, 3), np.uint8), np.array([[0, 0, 64, 64]])
+    for pictures, boxes, wanted in (
+        ([picture] * 2, [box], "another picture"),
+        ([picture], [box] * 2, "array of boxes"),
+    ):
+        with pytest.raises(SettingError, match=wanted):
+            list(predictor.predict_many(pictures, boxes))
+
+
+def test_many_pictures_give_the_same_people_in_the_same_order_as_one_by_one(model, people, tmp_path):
+    predictor = load(model, threads=1)
+    pictures = [paint(people[:count], SIZE)[: 480 - 32 * count] for count in (2, 0, 1, 3)]
+    pictures.insert(2, tmp_path / "absent.png")
+    answers = list(predictor.predict_many(iter(pictures), in_flight=3))
+    assert isinstance(answers[2], PictureError) and "absent.png" in str(answers[2])
+    for picture, answer in zip(pictures, answers, strict=True):
+        if isinstance(picture, np.ndarray):
+            wanted = predictor(picture)
+            np.testing.assert_array_equal(answer.keypoints, wanted.keypoints)
+            np.testing.assert_array_equal(answer.scores, wanted.scores)
+    assert [len(answer) for answer in answers[:2]] == [2, 0]

@@ -16,7 +16,10 @@ from litepose.skeleton import (
     SKELETONS,
     Skeleton,
     canonical_name,
+    keypoint_side,
     load_skeleton,
+    mirror_pairs,
+    one_sided,
 )
 
 ALL = pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=SKELETONS)
@@ -88,10 +91,41 @@ def test_positions_map_keypoints_by_name():
         ("Left-Knee", "left_knee"),
         ("head top", "head_top"),
         (" nose ", "nose"),
+        ("LShoulder", "left_shoulder"),
+        ("leftAnkle", "left_ankle"),
+        ("shoulder_r", "right_shoulder"),
+        ("Hip Left", "left_hip"),
+        ("handL", "hand_l"),
+        ("MidHip", "mid_hip"),
+        ("l_5", "l_5"),
     ],
 )
 def test_spellings_of_datasets_are_understood(spelling, name):
     assert canonical_name(spelling) == name
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ("left_hand", "right_hand"),
+        ("hand_left", "hand_right"),
+        ("l_hand", "r_hand"),
+        ("hand_l", "hand_r"),
+        ("front_left_paw", "front_right_paw"),
+        ("lefthand", "righthand"),
+        ("handleft", "handright"),
+    ],
+)
+def test_names_that_differ_in_the_side_alone_mirror(left, right):
+    assert mirror_pairs((right, "tail", left)) == ((left, right),)
+    assert mirror_pairs((left, "right_tail", "l_tail")) == ()
+    assert mirror_pairs(COCO17.keypoints) == COCO17.mirror
+
+
+def test_names_with_a_side_and_no_partner_are_one_sided():
+    names = ("nose", "left_hand", "right_hand", "tail_r", "front_left_paw", "upright", "bright_spot")
+    assert one_sided(names) == ("tail_r", "front_left_paw")
+    assert keypoint_side("tail_r") == "right" and keypoint_side("upright") is None
 
 
 def test_index_accepts_aliases_and_suggests_the_nearest_name():

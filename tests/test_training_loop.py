@@ -21,7 +21,7 @@ torch = pytest.importorskip("torch")
 
 from litepose import checkpoints, cli, unfolding, weights  # noqa: E402
 from litepose.errors import CheckpointError, ModelError, SettingError, TrainingError  # noqa: E402
-from litepose.training import loop  # noqa: E402
+from litepose.training import loop, setup  # noqa: E402
 from litepose.training.guard import GuardedSteps  # noqa: E402
 from litepose.training.recipe import Recipe  # noqa: E402
 from litepose.training.state import NAME, PREVIOUS, load_checkpoint  # noqa: E402
@@ -160,7 +160,7 @@ def broken_loss(monkeypatch, *, at_calls: set[int]) -> None:
     """Let the loss be NaN at these calls (0-based)."""
     calls = iter(range(10**6))
 
-    make_loss = loop.make_loss
+    make_loss = setup.make_loss
 
     def make_broken(recipe, spec):
         whole = make_loss(recipe, spec)
@@ -172,7 +172,7 @@ def broken_loss(monkeypatch, *, at_calls: set[int]) -> None:
 
         return broken
 
-    monkeypatch.setattr(loop, "make_loss", make_broken)
+    monkeypatch.setattr(setup, "make_loss", make_broken)
 
 
 def test_a_step_that_is_not_finite_changes_nothing_and_is_counted(tmp_path, monkeypatch):
@@ -251,7 +251,7 @@ def test_a_bad_step_that_nobody_waits_for_changes_nothing_and_is_counted(tmp_pat
 
 
 def test_a_whole_training_that_nobody_waits_for_logs_saves_resumes_and_ends_on_bad_numbers(tmp_path, monkeypatch):
-    make = loop.make_optimizer
+    make = setup.make_optimizer
 
     def fused(network, optim):
         optimizer = make(network, optim)
@@ -266,7 +266,7 @@ def test_a_whole_training_that_nobody_waits_for_logs_saves_resumes_and_ends_on_b
         run.guard = GuardedSteps(run.state)
         return run, notes
 
-    monkeypatch.setattr(loop, "make_optimizer", fused)
+    monkeypatch.setattr(setup, "make_optimizer", fused)
     recipe = tiny_recipe(run={"log_steps": 2})
     loop.train(recipe, tmp_path / "plain")
     monkeypatch.setattr(loop, "set_up", guarded)
@@ -294,14 +294,14 @@ def test_a_run_goes_on_with_the_optimizer_of_another_device(tmp_path):
 
 
 def test_the_log_says_how_much_of_the_time_pictures_were_waited_for(tmp_path, monkeypatch):
-    slow = loop.batches
+    slow = setup.batches
 
     def delayed(*args, **options):
         for batch in slow(*args, **options):
             time.sleep(0.3)
             yield batch
 
-    monkeypatch.setattr(loop, "batches", delayed)
+    monkeypatch.setattr(setup, "batches", delayed)
     monkeypatch.setattr(loop, "update", lambda run, batch: time.sleep(0.1))
     loop.train(tiny_recipe(run={"bad_steps": 99}, optim={"ema_decay": 0.0}), tmp_path / "run")
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]

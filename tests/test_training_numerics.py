@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch")
 
 from litepose import checkpoints  # noqa: E402
 from litepose.errors import RecipeError, SettingError  # noqa: E402
-from litepose.training import loop, numerics  # noqa: E402
+from litepose.training import loop, numerics, setup  # noqa: E402
 from litepose.training.state import load_checkpoint  # noqa: E402
 from training_process import freeze_norms  # noqa: E402
 
@@ -31,7 +31,7 @@ def one_thread():
 @pytest.fixture
 def fp16_anywhere(monkeypatch):
     """Let the CPU compute in fp16, as slowly as it does."""
-    monkeypatch.setattr(loop, "open_device", lambda name, precision: torch.device(name))
+    monkeypatch.setattr(setup, "open_device", lambda name, precision: torch.device(name))
 
 
 def set_up(folder: Path, **changes) -> loop.Run:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tomllib
 
 import pytest
 
@@ -11,7 +12,15 @@ from tiny_recipe import tiny_recipe
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
-from litepose.training.optim import AveragedWeights, learning_rate, make_optimizer, staged_learning_rate  # noqa: E402
+from litepose.errors import RecipeError  # noqa: E402
+from litepose.training.optim import (  # noqa: E402
+    AveragedWeights,
+    learning_rate,
+    make_optimizer,
+    set_learning_rate,
+    staged_learning_rate,
+)
+from litepose.training.recipe import parse_recipe  # noqa: E402
 
 
 def rates(total: int = 100, **optim: object) -> list[float]:
@@ -56,6 +65,49 @@ def test_norms_and_biases_never_decay():
     assert [tuple(p.shape) for p in decayed["params"]] == [(4, 3, 3, 3)]
     assert [tuple(p.shape) for p in kept["params"]] == [(4,), (4,), (4,)]
     assert (decayed["weight_decay"], kept["weight_decay"]) == (0.3, 0.0)
+
+
+class Refined(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.trunk = nn.Sequential(nn.Conv2d(3, 3, 3, groups=3), nn.BatchNorm2d(3))
+        self.refinements = nn.Conv2d(3, 4, 1)
+
+
+GROUPS = [
+    {"names": "trunk.0.weight", "weight_decay": 0.0},
+    {"names": "refinements.weight", "lr_factor": 4.0},
+    {"names": "refinements.*", "lr_factor": 8.0},
+    {"names": "*.bias", "lr_factor": 2.0},
+]
+
+
+def test_groups_of_a_recipe_have_their_own_rate_and_decay():
+    network = Refined()
+    optimizer = make_optimizer(network, tiny_recipe(optim={"weight_decay": 0.3, "groups": GROUPS}).optim)
+    set_learning_rate(optimizer, 0.5)
+    found = {id(p): (group["lr"], group["weight_decay"]) for group in optimizer.param_groups for p in group["params"]}
+    assert {name: found[id(p)] for name, p in network.named_parameters()} == {
+        "trunk.0.weight": (0.5, 0.0), "trunk.0.bias": (1.0, 0.0), "trunk.1.weight": (0.5, 0.0),
+        "trunk.1.bias": (1.0, 0.0), "refinements.weight": (2.0, 0.3), "refinements.bias": (4.0, 0.0),
+    }  # fmt: skip
+
+
+def test_without_groups_all_have_one_rate_in_the_two_groups_that_checkpoints_know():
+    optimizer = make_optimizer(Refined(), tiny_recipe(optim={"weight_decay": 0.0}).optim)
+    set_learning_rate(optimizer, 0.5)
+    assert [(len(group["params"]), group["lr"]) for group in optimizer.param_groups] == [(2, 0.5), (4, 0.5)]
+    for group in optimizer.param_groups:
+        del group["lr_factor"]  # as in an older checkpoint
+    set_learning_rate(optimizer, 0.25)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.25, 0.25]
+
+
+def test_a_group_of_no_parameter_is_an_error_and_groups_survive_toml():
+    recipe = tiny_recipe(optim={"groups": [{"names": "refinement.*", "lr_factor": 4.0}]})
+    assert parse_recipe(tomllib.loads(recipe.to_toml()), "again") == recipe
+    with pytest.raises(RecipeError, match=r"refinement\.\*.*trunk\.0\.weight to refinements\.bias"):
+        make_optimizer(Refined(), recipe.optim)
 
 
 def test_averages_warm_up_and_take_in_batch_statistics():

@@ -7,7 +7,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from litepose.codecs import HeatmapCodec  # noqa: E402
 from litepose.codecs.ae import AECodec  # noqa: E402
+from litepose.codecs.heatmap_targets import ENCODINGS, HeatmapPlan  # noqa: E402
 from litepose.poses import Sample  # noqa: E402
 from litepose.skeleton import COCO17  # noqa: E402
 from litepose.training import points  # noqa: E402
@@ -112,3 +114,27 @@ def test_points_take_a_tenth_of_the_maps():
     common = drawn.images.nbytes + drawn.targets.tag_indices.nbytes
     sizes = [batch.images.untyped_storage().nbytes() - common for batch in (drawn, planned)]
     assert sizes[1] < sizes[0] / 10
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_top_down_targets_drawn_from_profiles_are_exactly_the_codecs(encoding):
+    rng = np.random.default_rng(5)
+    paired = encoding in ("udp_combined", "megvii")
+    codec = HeatmapCodec(encoding=encoding, **({"refinement": encoding} if paired else {}))
+    samples = [random_sample(rng) for _ in range(12)]
+    drawn, planned = both_ways(codec, samples)
+    wanted, found = drawn.targets, planned.drawn_targets()
+    assert torch.equal(drawn.images, planned.images)
+    assert torch.equal(wanted.heatmaps, found.heatmaps) and wanted.heatmaps.max() > 0.5
+    assert torch.equal(wanted.weights, found.weights) and 0 < wanted.weights.mean() < 1
+    assert isinstance(planned.targets, HeatmapPlan) != paired
+    if not paired:
+        travelling = planned.targets.down.numel() + planned.targets.across.numel()
+        assert travelling < wanted.heatmaps.numel() / 9
+
+
+def test_a_batch_of_profiles_is_cut_into_parts_of_drawn_targets():
+    samples = [random_sample(np.random.default_rng(seed)) for seed in range(4)]
+    drawn, planned = both_ways(HeatmapCodec(), samples)
+    parts = planned.parts(2)
+    assert torch.equal(torch.cat([part.targets.heatmaps for part in parts]), drawn.targets.heatmaps)

@@ -207,3 +207,21 @@ def test_a_chain_applies_all_in_order():
     sample = both(coloured(), np.random.default_rng(0))
     rng = np.random.default_rng(0)
     np.testing.assert_array_equal(sample.image, Photometric()(RandomWarp((64, 64))(coloured(), rng), rng).image)
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_picture_and_ignored_area_are_those_of_a_warp_each(ignored, mirrored):
+    rng = np.random.default_rng(3)
+    ignore = np.zeros((120, 160), dtype=bool)
+    ignore[30:60, 20:90] = True
+    sample = replace(
+        one_person(),
+        image=rng.integers(0, 256, (120, 160, 3), dtype=np.uint8),
+        ignore=ignore if ignored else None,
+    )
+    warp = WarpDraw((83.0, 51.5), 0.9, 24.0, mirrored).warp((96, 96))
+    moved = warp_sample(sample, warp)
+    usable = np.where(ignore, 0, 255).astype(np.uint8) if ignored else np.full((120, 160), 255, np.uint8)
+    np.testing.assert_array_equal(moved.image, warp.image(sample.image))
+    np.testing.assert_array_equal(moved.ignore, warp.image(usable) <= 127)

@@ -22,10 +22,11 @@ from litepose.errors import LiteposeError, MissingPackageError
 
 # Optional packages -> the extra that brings them.
 EXTRAS = {
+    "av": "video",
     **dict.fromkeys(("hotcoco", "matplotlib", "jinja2"), "eval"),
     **dict.fromkeys(("torch", "safetensors", "onnx", "onnxscript", "tensorboard"), "train"),
 }
-HIDDEN = {"options"}  # shared pieces of commands, no verb
+HIDDEN = {"options", "predict_video"}  # pieces of commands, no verbs
 
 
 def build_app() -> typer.Typer:

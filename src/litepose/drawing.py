@@ -6,12 +6,14 @@ uncertain parts fade as a whole. Colours, widths and visibility belong here and 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
 from litepose.geometry import Warp
 from litepose.poses import Poses
-from litepose.skeleton import FACE, Skeleton
+from litepose.skeleton import FACE, Skeleton, keypoint_side
 
 MIN_SCORE = 0.25  # keypoints below are not drawn
 SURE_SCORE = 0.5  # keypoints from here on are drawn opaque
@@ -32,6 +34,7 @@ MAX_WIDTH_SHARE = 0.016  # of the picture's longer side
 FACE_SHARE = 0.55  # of the body's widths: faces are drawn finer
 RIM_SHARE = 0.35  # of the limb's width, on each side
 DOT_SHARE = 0.95  # dot radius over limb width
+CORNERS = 12  # of each round end
 SHIFT = 4  # fractional bits of the coordinates that cv2 draws
 FARTHEST_PX = 2.0**20  # beyond, those coordinates would leave 32 bits
 
@@ -43,11 +46,12 @@ def draw(
     min_score: float = MIN_SCORE,
     boxes: bool = False,
     scores: bool = False,
+    ids: bool = False,
 ) -> np.ndarray:
     """Return a copy of `image` ((H, W, 3) uint8 BGR) with the people drawn, the best one on top.
 
     min_score: a limb is drawn where both its keypoints reach it.
-    boxes, scores: also a box around each person, and its score.
+    boxes, scores, ids: also a box around each person, its score, its track id where it has one, on its own colour.
     """
     canvas = image.copy()
     for n in np.argsort(poses.scores, kind="stable").tolist():
@@ -57,8 +61,13 @@ def draw(
         points, opacity = poses.keypoints[n], _opacity(poses.keypoint_scores[n], min_score)
         width = _limb_width(points[visible], image.shape)
         _paint_person(canvas, poses.skeleton, points, visible, opacity, width)
-        if boxes or scores:
-            _paint_box(canvas, points[visible], float(poses.scores[n]), width, box=boxes, label=scores)
+        track_id = -1 if poses.track_ids is None or not ids else int(poses.track_ids[n])
+        label = " ".join(
+            [*([f"#{track_id}"] if track_id >= 0 else []), *([f"{poses.scores[n]:.2f}"] if scores else [])]
+        )
+        if boxes or label:
+            plate = RIM_COLOUR if track_id < 0 else PERSON_COLOURS[track_id % len(PERSON_COLOURS)]
+            _paint_box(canvas, points[visible], label, width, box=boxes, plate=plate)
     return canvas
 
 
@@ -109,8 +118,8 @@ def visible_keypoints(poses: Poses, person: int, min_score: float = MIN_SCORE) -
 
 def side_of(*keypoints: str) -> str:
     """Return "left", "right" or "centre" for a keypoint or a limb; the middle line yields to a side."""
-    sides = {name.split("_")[0] for name in keypoints} & {"left", "right"}
-    return sides.pop() if len(sides) == 1 else "centre"
+    sides = {keypoint_side(name) for name in keypoints} - {None}
+    return str(sides.pop()) if len(sides) == 1 else "centre"
 
 
 def _paint_person(
@@ -121,70 +130,85 @@ def _paint_person(
     if left >= right or top >= bottom:
         return
     part = canvas[top:bottom, left:right]
-    paint = np.full(part.shape, RIM_COLOUR, dtype=np.uint8)
+    paint = cv2.merge([np.full(part.shape[:2], level, dtype=np.uint8) for level in RIM_COLOUR])
     cover = np.zeros(part.shape[:2], dtype=np.uint8)
     points = points - np.array([left, top], dtype=np.float32)
 
-    shapes = [*_limbs(skeleton, points, visible, opacity, width), *_dots(skeleton, points, visible, opacity, width)]
-    for outline, _, rim, alpha in shapes:
-        cv2.fillConvexPoly(cover, _fixed(_grown(outline, rim)), round(255 * alpha), cv2.LINE_AA, SHIFT)
-    for outline, colour, _, alpha in shapes:
-        cv2.fillConvexPoly(paint, _fixed(outline), colour, cv2.LINE_AA, SHIFT)
-        cv2.fillConvexPoly(cover, _fixed(outline), round(255 * alpha), cv2.LINE_AA, SHIFT)
-
+    shapes = _limbs(skeleton, points, visible, opacity, width).then(_dots(skeleton, points, visible, opacity, width))
+    for outline, alpha in zip(shapes.outlines(shapes.rims), shapes.opacities, strict=True):
+        cv2.fillConvexPoly(cover, outline, alpha, cv2.LINE_AA, SHIFT)
+    for outline, colour, alpha in zip(shapes.outlines(), shapes.colours, shapes.opacities, strict=True):
+        cv2.fillConvexPoly(paint, outline, colour, cv2.LINE_AA, SHIFT)
+        cv2.fillConvexPoly(cover, outline, alpha, cv2.LINE_AA, SHIFT)
     weight = cover.astype(np.float32) / 255
     canvas[top:bottom, left:right] = cv2.blendLinear(paint, np.ascontiguousarray(part), weight, 1 - weight)
 
 
-# A shape is (outline (M, 2) px, BGR colour, rim px, opacity); shapes later in a list lie on top.
-_Shape = tuple[np.ndarray, tuple[int, int, int], float, float]
+@dataclass(frozen=True)
+class _Shapes:
+    """Lines with round ends, dots among them, the uppermost last.
+
+    starts, ends: (S, 2) px. radii, rims: (S,) px. opacities: of each, 0 to 255. colours: BGR of each.
+    """
+
+    starts: np.ndarray
+    ends: np.ndarray
+    radii: np.ndarray
+    rims: np.ndarray
+    opacities: list[int]
+    colours: list[tuple[int, int, int]]
+
+    def then(self, above: _Shapes) -> _Shapes:
+        """Return these with others on top."""
+
+        def joined(name: str) -> np.ndarray:
+            return np.concatenate([getattr(self, name), getattr(above, name)])
+
+        return _Shapes(
+            joined("starts"), joined("ends"), joined("radii"), joined("rims"),
+            self.opacities + above.opacities, self.colours + above.colours,
+        )  # fmt: skip
+
+    def outlines(self, wider: np.ndarray | float = 0.0) -> np.ndarray:
+        """Return the outline of each, wider by so many px, as cv2 draws it: (S, 2 * CORNERS, 2) int32."""
+        along = np.arctan2(*(self.ends - self.starts).T[::-1])[:, None]
+        half = np.linspace(-np.pi / 2, np.pi / 2, CORNERS)
+        angles = np.concatenate([along + half, along + half + np.pi], axis=1)
+        centres = np.repeat(np.stack([self.ends, self.starts], axis=1), CORNERS, axis=1)
+        radii = (self.radii + wider)[:, None, None]
+        outline = centres + radii * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+        return np.round(np.clip(outline, -FARTHEST_PX, FARTHEST_PX) * (1 << SHIFT)).astype(np.int32)
 
 
-def _limbs(
-    skeleton: Skeleton, points: np.ndarray, visible: np.ndarray, opacity: np.ndarray, width: float
-) -> list[_Shape]:
-    shapes = []
-    for (a, b), names in zip(skeleton.limb_indices, skeleton.limbs, strict=True):
-        if visible[a] and visible[b]:
-            fine = FACE_SHARE if set(names) & set(FACE) else 1.0
-            outline = _capsule(points[a], points[b], 0.5 * width * fine)
-            alpha = float(min(opacity[a], opacity[b]))
-            shapes.append((outline, COLOURS[side_of(*names)], RIM_SHARE * width * fine, alpha))
-    return sorted(shapes, key=lambda shape: shape[3])  # surest on top
+def _limbs(skeleton: Skeleton, points: np.ndarray, visible: np.ndarray, opacity: np.ndarray, width: float) -> _Shapes:
+    drawn = [
+        (min(opacity[a], opacity[b]), a, b, names)
+        for (a, b), names in zip(skeleton.limb_indices, skeleton.limbs, strict=True)
+        if visible[a] and visible[b]
+    ]
+    drawn.sort(key=lambda limb: limb[0])  # surest on top
+    fine = np.array([FACE_SHARE if set(names) & set(FACE) else 1.0 for *_, names in drawn])
+    return _Shapes(
+        starts=points[[a for _, a, _, _ in drawn]],
+        ends=points[[b for _, _, b, _ in drawn]],
+        radii=0.5 * width * fine,
+        rims=RIM_SHARE * width * fine,
+        opacities=[round(255 * alpha) for alpha, *_ in drawn],
+        colours=[COLOURS[side_of(*names)] for *_, names in drawn],
+    )
 
 
-def _dots(
-    skeleton: Skeleton, points: np.ndarray, visible: np.ndarray, opacity: np.ndarray, width: float
-) -> list[_Shape]:
-    shapes = []
-    for k, name in enumerate(skeleton.keypoints):
-        if visible[k]:
-            radius = DOT_SHARE * width * (FACE_SHARE if name in FACE else 1.0)
-            outline = _capsule(points[k], points[k], radius)
-            shapes.append((outline, COLOURS[side_of(name)], RIM_SHARE * width, float(opacity[k])))
-    return shapes
-
-
-def _capsule(start: np.ndarray, end: np.ndarray, radius: float, *, corners: int = 12) -> np.ndarray:
-    """Return the outline of a line with round ends: (2 * corners, 2); a circle where both ends are one point."""
-    along = float(np.arctan2(end[1] - start[1], end[0] - start[0]))
-    half = np.linspace(-np.pi / 2, np.pi / 2, corners)
-    angles = np.concatenate([along + half, along + half + np.pi])
-    centres = np.repeat(np.stack([end, start]), corners, axis=0)
-    return centres + radius * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
-
-
-def _grown(outline: np.ndarray, by: float) -> np.ndarray:
-    """Return a `_capsule` whose radius is larger: each half circle's corners move away from its centre."""
-    halves = outline.reshape(2, -1, 2)
-    centres = (halves[:, :1] + halves[:, -1:]) / 2  # a half circle's ends lie opposite each other
-    away = halves - centres
-    radius = np.linalg.norm(away, axis=-1, keepdims=True)
-    return (halves + away / np.maximum(radius, 1e-6) * by).reshape(-1, 2)
-
-
-def _fixed(outline: np.ndarray) -> np.ndarray:
-    return np.round(np.clip(outline, -FARTHEST_PX, FARTHEST_PX) * (1 << SHIFT)).astype(np.int32)
+def _dots(skeleton: Skeleton, points: np.ndarray, visible: np.ndarray, opacity: np.ndarray, width: float) -> _Shapes:
+    drawn = np.flatnonzero(visible)
+    names = [skeleton.keypoints[k] for k in drawn]
+    return _Shapes(
+        starts=points[drawn],
+        ends=points[drawn],
+        radii=DOT_SHARE * width * np.array([FACE_SHARE if name in FACE else 1.0 for name in names]),
+        rims=np.full(len(drawn), RIM_SHARE * width),
+        opacities=[round(255 * alpha) for alpha in opacity[drawn]],
+        colours=[COLOURS[side_of(name)] for name in names],
+    )
 
 
 def _opacity(scores: np.ndarray, min_score: float) -> np.ndarray:
@@ -208,22 +232,27 @@ def _rectangle(points: np.ndarray, margin: float, shape: tuple[int, ...]) -> tup
     return int(left), int(top), int(right), int(bottom)
 
 
-def _paint_box(canvas: np.ndarray, points: np.ndarray, score: float, width: float, *, box: bool, label: bool) -> None:
+def _paint_box(
+    canvas: np.ndarray, points: np.ndarray, label: str, width: float, *, box: bool, plate: tuple[int, int, int]
+) -> None:
     left, top, right, bottom = _rectangle(points, margin=4 * width, shape=canvas.shape)
     line = max(1, round(width / 2.5))
     if box:
         for colour, thickness in ((RIM_COLOUR, line + 2), (COLOURS["centre"], line)):
             cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), colour, thickness, cv2.LINE_AA)
     if label:
-        _paint_label(canvas, f"{score:.2f}", (left, top), max(0.35, width / 10))
+        _paint_label(canvas, label, (left, top), max(0.35, width / 10), plate)
 
 
-def _paint_label(canvas: np.ndarray, text: str, corner: tuple[int, int], size: float) -> None:
-    """Paint light text on a dark plate whose bottom left is `corner`; within the picture where it would leave it."""
+def _paint_label(
+    canvas: np.ndarray, text: str, corner: tuple[int, int], size: float, plate: tuple[int, int, int]
+) -> None:
+    """Paint text on a plate whose bottom left is `corner`; within the picture where it would leave it."""
     thickness = max(1, round(1.5 * size))
     (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, thickness)
     pad = max(2, height // 3)
     left, bottom = corner[0], max(corner[1], height + 2 * pad)
-    cv2.rectangle(canvas, (left, bottom - height - 2 * pad), (left + width + 2 * pad, bottom), RIM_COLOUR, -1)
+    cv2.rectangle(canvas, (left, bottom - height - 2 * pad), (left + width + 2 * pad, bottom), plate, -1)
     place = (left + pad, bottom - pad)
-    cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, size, COLOURS["centre"], thickness, cv2.LINE_AA)
+    ink = COLOURS["centre"] if plate == RIM_COLOUR else RIM_COLOUR
+    cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, size, ink, thickness, cv2.LINE_AA)

@@ -2,6 +2,7 @@
 
     LiteposeError                 the command line prints it as one message and exits with code 2
     ├── PictureError              a picture or folder that cannot be read
+    ├── VideoError                a video, camera or stream that cannot be read or written
     ├── AnnotationError           an annotation file that is broken or does not fit
     ├── SkeletonError             an unknown skeleton, or one whose parts contradict each other
     ├── InputSizeError            a network input size that cannot work
@@ -29,6 +30,10 @@ class LiteposeError(Exception):
 
 class PictureError(LiteposeError):
     """A picture or folder cannot be read."""
+
+
+class VideoError(LiteposeError):
+    """A video, camera or stream cannot be read or written."""
 
 
 class AnnotationError(LiteposeError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from litepose.drawing_maps import draw_maps
 from litepose.errors import PictureError, SettingError
 from litepose.files import check_writable
 from litepose.geometry import size_of
+from litepose.in_order import in_order
 from litepose.predictor import Predictor
 from litepose.writers import PictureResult
 
@@ -44,40 +44,43 @@ def predict_files(
     draw_boxes: bool = False,
     show_maps: bool = False,
     max_megapixels: float | None = images.MAX_MEGAPIXELS,
+    in_flight: int = 2,
 ) -> Iterator[Outcome]:
-    """Find the people of each file, in order, while the next one is being read.
+    """Find the people of each file, in order, several files at a time.
 
     output: a folder for drawn pictures of the same names; None draws nothing. Inputs are never overwritten.
     min_score: people below are left out. boxes: one array for each file, as `Predictor` takes them.
     draw_boxes: draw boxes and scores too. show_maps: write NAME.maps.png too, the network's maps over the picture,
         beside the drawing; the network computes them once more.
+    in_flight: files worked on at once; outcomes come in order all the same.
     Raises SettingError before anything is read, and for boxes that are none; a broken file becomes an Outcome with its
     error.
     """
     names = images.distinct_names(files)
     drawings = _drawings(files, names, None if output is None else Path(output), show_maps=show_maps)
-    with ThreadPoolExecutor(max_workers=1) as reader:
-        waiting = [reader.submit(images.read, file, max_megapixels=max_megapixels) for file in files[:1]]
-        for i, (file, name, drawing) in enumerate(zip(files, names, drawings, strict=True)):
-            reading = waiting.pop()
-            if i + 1 < len(files):
-                waiting.append(reader.submit(images.read, files[i + 1], max_megapixels=max_megapixels))
-            try:
-                image = reading.result()
-            except PictureError as error:
-                yield Outcome(file, error=error)
-                continue
-            start = time.perf_counter()
-            given = None if boxes is None else checked_boxes(boxes[i], size_of(image), of=str(file))
-            poses = predictor(image, given)
-            seconds = time.perf_counter() - start
-            poses = poses[poses.scores >= min_score]
-            if drawing is not None:
-                images.write(drawing, draw(image, poses, boxes=draw_boxes, scores=draw_boxes))
-            if drawing is not None and show_maps:
-                frames = [(frame.warp, layers) for frame, layers in predictor.layers(image, given)]
-                images.write(_maps_place(drawing), draw_maps(image, frames, predictor.skeleton))
-            yield Outcome(file, PictureResult(name.as_posix(), size_of(image), poses), seconds, drawing)
+    if predictor.takes_boxes and boxes is None:
+        _ = predictor.detector  # opened once, and before any thread asks for it
+
+    def work(number: int) -> Outcome:
+        file, drawing = files[number], drawings[number]
+        try:
+            image = images.read(file, max_megapixels=max_megapixels)
+        except PictureError as error:
+            return Outcome(file, error=error)
+        given = None if boxes is None else checked_boxes(boxes[number], size_of(image), of=str(file))
+        start = time.perf_counter()
+        poses = predictor(image, given)
+        seconds = time.perf_counter() - start
+        poses = poses[poses.scores >= min_score]
+        if drawing is not None:
+            images.write(drawing, draw(image, poses, boxes=draw_boxes, scores=draw_boxes))
+        if drawing is not None and show_maps:
+            frames = [(frame.warp, layers) for frame, layers in predictor.layers(image, given)]
+            images.write(_maps_place(drawing), draw_maps(image, frames, predictor.skeleton))
+        return Outcome(file, PictureResult(names[number].as_posix(), size_of(image), poses), seconds, drawing)
+
+    for outcome in in_order(work, range(len(files)), in_flight=in_flight):
+        yield outcome.result()
 
 
 def boxes_of_files(path: str | Path, files: Sequence[Path]) -> list[np.ndarray]:

@@ -16,6 +16,7 @@ Each exception has a name here and nowhere else:
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -60,10 +61,14 @@ class Warp:
 
     def points(self, xy: np.ndarray) -> np.ndarray:
         """Return points of shape (..., 2) in the target's frame, in the dtype that came in."""
-        moved = np.asarray(xy, dtype=np.float64) @ self.matrix[:, :2].T + self.matrix[:, 2]
+        points = np.asarray(xy, dtype=np.float64)
+        x, y = points[..., 0], points[..., 1]
+        moved = np.empty_like(points)  # a product of matrices would call BLAS for it, which takes four times as long
+        for axis, (along_x, along_y, offset) in enumerate(self.matrix.tolist()):
+            moved[..., axis] = x * along_x + y * along_y + offset
         return moved.astype(np.result_type(xy, np.float32), copy=False)
 
-    @property
+    @functools.cached_property
     def inverse(self) -> Warp:
         """The way back. Its `size` is this warp's; replace it where a picture is to be warped back."""
         return Warp(cv2.invertAffineTransform(self.matrix), self.size)

@@ -6,6 +6,7 @@ animation the first frame counts (GIF and animated WebP need an OpenCV that read
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import glob
 import os
@@ -24,6 +25,7 @@ SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".tif", ".tiff", "
 MAX_MEGAPIXELS = 100.0
 WRITE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 JPEG_QUALITY = 92
+HEAD_BYTES, TAIL_BYTES = 2**14, 2**10  # of a file, where its header and its end mostly lie
 
 
 def read(
@@ -47,6 +49,23 @@ def read(
             "PNG or JPEG."
         )
     return _onto_white(image, data) if header.alpha else image
+
+
+def stored_size(path: str | Path, *, max_megapixels: float | None = MAX_MEGAPIXELS) -> tuple[int, int]:
+    """Return (w, h) of a picture file as stored, from its header; of a JPEG also the end is looked for.
+
+    What is damaged in between only `read` notices. Raises PictureError as `read` does.
+    """
+    name, head, tail = _ends(Path(path))
+    header = read_header(head)
+    if header is not None and not header.whole and b"\xff\xd9" in tail:
+        header = dataclasses.replace(header, whole=True)
+    if header is None or not header.whole:  # a long header, or something behind the end
+        name, head = _load(path)
+        header = read_header(head)
+    _check(name, head, header, max_megapixels)
+    assert header is not None
+    return header.size
 
 
 def find(sources: Iterable[str | Path], *, recursive: bool = False) -> list[Path]:
@@ -108,6 +127,18 @@ def _load(source: str | Path | bytes) -> tuple[str, bytes]:
         raise PictureError(f"There is no file {path}.{_similar_file(path)}") from error
     except OSError as error:
         raise PictureError(f"{path} cannot be read: {error.strerror}. Check its permissions.") from error
+
+
+def _ends(path: Path) -> tuple[str, bytes, bytes]:
+    """Return a file's name, its first bytes and its last."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
+            return str(path), head, file.read()
+    except OSError:
+        name, data = _load(path)  # says what is wrong
+        return name, data, data
 
 
 def _check(name: str, data: bytes, header: PictureHeader | None, max_megapixels: float | None) -> None:

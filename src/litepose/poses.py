@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from litepose.errors import SkeletonError
+from litepose.errors import MissingPackageError, SkeletonError
 from litepose.geometry import Warp, boxes_of_keypoints, size_of, xyxy_to_xywh
 from litepose.skeleton import Skeleton
 
@@ -84,6 +84,8 @@ class Poses:
 
     def sorted(self) -> Poses:
         """Return the same people, best score first, ties in their old order."""
+        if (self.scores[1:] <= self.scores[:-1]).all():
+            return self
         return self[np.argsort(-self.scores, kind="stable")]
 
     def mapped_to(self, skeleton: Skeleton) -> Poses:
@@ -113,6 +115,49 @@ class Poses:
             }
             for n in range(len(self))
         ]
+
+    def to_supervision(self) -> Any:
+        """Return the people as supervision's KeyPoints; there (0, 0) is a keypoint that was not found.
+
+        Track ids are `data["tracker_id"]`. Raises MissingPackageError.
+        """
+        try:
+            import supervision
+        except ImportError as error:
+            raise MissingPackageError(
+                "to_supervision needs the package supervision, which is not installed. Install it: "
+                "pip install supervision."
+            ) from error
+        data = {} if self.track_ids is None else {"tracker_id": self.track_ids}
+        places = np.where(self.found[..., None], self.keypoints, 0).astype(np.float32)
+        scores = self.keypoint_scores.astype(np.float32)  # third of all versions, under different names
+        return supervision.KeyPoints(places, np.zeros(len(self), dtype=int), scores, data=data)
+
+    def to_dataframe(self) -> Any:
+        """Return a pandas DataFrame with a row for each keypoint found.
+
+        Columns: person (row, best first), track_id (empty = none), person_score, keypoint, x, y, score; picture pixels.
+        Raises MissingPackageError.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise MissingPackageError(
+                "to_dataframe needs the package pandas, which is not installed. Install it: pip install pandas."
+            ) from error
+        person, keypoint = np.nonzero(self.found)
+        ids = np.full(len(self), -1) if self.track_ids is None else self.track_ids
+        track_ids = pandas.array(ids[person], dtype="Int64")
+        track_ids[ids[person] < 0] = pandas.NA
+        return pandas.DataFrame({
+            "person": person,
+            "track_id": track_ids,
+            "person_score": self.scores[person],
+            "keypoint": np.array(self.skeleton.keypoints, dtype=object)[keypoint],
+            "x": self.keypoints[person, keypoint, 0],
+            "y": self.keypoints[person, keypoint, 1],
+            "score": self.keypoint_scores[person, keypoint],
+        })  # fmt: skip
 
     @classmethod
     def from_coco(cls, records: Sequence[dict[str, Any]], skeleton: Skeleton) -> Poses:

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,8 +32,9 @@ from litepose.detectors import (
     usable_boxes,
     whole_picture,
 )
-from litepose.errors import PictureError, SettingError
+from litepose.errors import LiteposeError, PictureError, SettingError
 from litepose.geometry import Warp, check_input_size, round_up, size_of
+from litepose.in_order import in_order
 from litepose.poses import Poses
 from litepose.runtimes import Runtime, open_runtime
 from litepose.runtimes.onnx import has_spec
@@ -135,6 +138,8 @@ class Predictor:
         if boxes is not None:
             self.check_takes_boxes()
             self.detector = boxes
+        # Pictures of one size share it: making one costs as much as decoding a person.
+        self._whole_frame = functools.lru_cache(maxsize=64)(self._frame)
 
     @property
     def takes_boxes(self) -> bool:
@@ -185,6 +190,26 @@ class Predictor:
         outputs = iter(self.forward(tensors))
         return [self.decode(frames, outputs) for frames in plans]
 
+    def predict_many(
+        self,
+        pictures: Iterable[Picture],
+        boxes: Iterable[np.ndarray | None] | None = None,
+        *,
+        in_flight: int = 2,
+    ) -> Iterator[Poses | LiteposeError]:
+        """Yield the people of each picture, in order, as a call finds them; of one that cannot be used, its error.
+
+        pictures: any number, taken as they are needed. boxes: one array for each, as in a call.
+        in_flight: pictures worked on at once: one is read or decoded while the network runs on the next. With as many
+            as there are cores, an engine of one thread finds most people a second.
+        Raises SettingError.
+        """
+        if self.takes_boxes and boxes is None:
+            _ = self.detector  # opened once, and before any thread asks for it
+        pairs = ((one, None) for one in pictures) if boxes is None else _paired(pictures, boxes)
+        answers = in_order(lambda pair: self(*pair), pairs, in_flight=in_flight)
+        return (_poses_or_error(answer) for answer in answers)
+
     def maps(self, picture: Picture, box: np.ndarray | None = None) -> Any:
         """Return what the codec decodes (its own type), aggregated over all views, in the frame of `frame`."""
         image = as_image(picture)
@@ -210,7 +235,7 @@ class Predictor:
             self.check_takes_boxes()
             return tuple(self._frame(size, box) for box in checked_boxes(boxes, size))
         if not self.takes_boxes:
-            return (self._frame(size),)
+            return (self._whole_frame(size),)
         return tuple(self._frame(size, box) for box in usable_boxes(self.detector(image), size))
 
     def frame(self, picture_size: tuple[int, int], box: np.ndarray | None = None) -> Warp:
@@ -240,7 +265,8 @@ class Predictor:
         """Run the network on inputs of any sizes; return each one's maps, (C, h, w) in spec order."""
         outputs: list[tuple[np.ndarray, ...]] = [()] * len(tensors)
         for places in _alike(tensors):
-            maps = self.runtime(np.stack([tensors[place] for place in places]))
+            chosen = [tensors[place] for place in places]
+            maps = self.runtime(np.stack(chosen) if len(chosen) > 1 else chosen[0][None])
             for row, place in enumerate(places):
                 outputs[place] = tuple(one[row] for one in maps)
         return outputs
@@ -289,6 +315,28 @@ class Predictor:
         else:
             base = Warp.resize(picture_size, size) if rule == "stretch" else Warp.letterbox(picture_size, size)
         return base if scale == 1 else base.then(Warp.resize(base.size, larger))
+
+
+def _paired(
+    pictures: Iterable[Picture], boxes: Iterable[np.ndarray | None]
+) -> Iterator[tuple[Picture, np.ndarray | None]]:
+    """Yield each picture with its boxes. Raises SettingError where one of them ends before the other."""
+    nothing = object()
+    for count, (picture, given) in enumerate(itertools.zip_longest(pictures, boxes, fillvalue=nothing)):
+        if picture is nothing or given is nothing:
+            raise SettingError(
+                f"Pictures and arrays of boxes ended at different places: after {count} of each there was another "
+                f"{'array of boxes' if picture is nothing else 'picture'}. Give one for each, None where the detector "
+                "shall look."
+            )
+        yield picture, given  # type: ignore[misc]
+
+
+def _poses_or_error(answer: Future[Poses]) -> Poses | LiteposeError:
+    try:
+        return answer.result()
+    except LiteposeError as error:
+        return error
 
 
 def open_detector(

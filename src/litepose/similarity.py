@@ -27,8 +27,8 @@ def oks(
 
     keypoints: (N, K, 2) and truth: (M, K, 2), x then y, in the same pixels.
     areas: (M,) px^2 of the others, or (N, M) of each pair.
-    counted: (M, K) bool, the keypoints that count (of truth: the labelled ones); None = all. A person of whom none
-        counts has similarity 0 with everyone.
+    counted: (M, K) bool, the keypoints that count (of truth: the labelled ones), or (N, M, K), those of each pair;
+        None = all. A person of whom none counts has similarity 0 with everyone.
     """
     found, wanted = np.asarray(keypoints, dtype=np.float64), np.asarray(truth, dtype=np.float64)
     if counted is None:
@@ -37,8 +37,8 @@ def oks(
     area = np.broadcast_to(area, (len(found), len(wanted)))
     variances = (2 * np.asarray(sigmas, dtype=np.float64)) ** 2
     squared = ((found[:, None] - wanted[None]) ** 2).sum(axis=-1)  # (N, M, K)
-    likeness = np.exp(-squared / variances / area[..., None] / 2) * counted[None]
-    return likeness.sum(axis=-1) / np.maximum(counted.sum(axis=-1), 1)[None]
+    likeness = np.exp(-squared / variances / area[..., None] / 2) * counted
+    return likeness.sum(axis=-1) / np.maximum(counted.sum(axis=-1), 1)
 
 
 def oks_between(poses: Poses) -> np.ndarray:

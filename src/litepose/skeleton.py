@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,12 @@ FACE = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
 DEFAULT_OKS_SIGMA = 0.079  # COCO's shoulder: neither as exact as an eye nor as vague as a hip
 
 # Spellings found in annotation files, in small letters joined by "_" -> the one name used here.
-ALIASES = {
-    "head": "head_top", "top_head": "head_top", "upper_neck": "neck",
-    "l_eye": "left_eye", "r_eye": "right_eye", "l_ear": "left_ear", "r_ear": "right_ear",
-    **{f"{letter}_{part}": f"{side}_{part}"
-       for letter, side in (("l", "left"), ("r", "right"))
-       for part in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")},
-}  # fmt: skip
+ALIASES = {"head": "head_top", "top_head": "head_top", "upper_neck": "neck"}
+SIDED_PARTS = ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")  # named left_eye, however spelled
+OPPOSITES = {"left": "right", "right": "left", "l": "r", "r": "l"}
+_SIDE = re.compile(r"(?<![^_])(left|right|l|r)(?![^_])")  # a word of its own
+_GLUED_SIDE = re.compile(r"^(?:left|right)|(?:left|right)$")
+_WORD_BORDER = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=^[LR])(?=[A-Z][a-z])")  # leftHand, LHand
 
 
 @dataclass(frozen=True)
@@ -146,10 +145,48 @@ class Skeleton:
             ) from error
 
 
+@lru_cache(maxsize=1024)
 def canonical_name(keypoint: str) -> str:
-    """Return the name used here for a data set's spelling of a keypoint; words may be joined by " ", "-" or "_"."""
-    name = re.sub(r"[\s-]+", "_", keypoint.strip().lower())
-    return ALIASES.get(name, name)
+    """Return the name used here for a data set's spelling of a keypoint.
+
+    Words may be joined by " ", "-", "." or "_", or be told apart by capitals; a side may stand anywhere, as l or r too:
+    "LShoulder", "shoulder_l" and "Shoulder left" are left_shoulder. What is no keypoint of a built-in skeleton keeps
+    its words.
+    """
+    name = re.sub(r"[\s.-]+", "_", _WORD_BORDER.sub("_", keypoint.strip()).lower())
+    name = ALIASES.get(name, name)
+    side, part = keypoint_side(name), _SIDE.sub("", name).strip("_")
+    return f"{side}_{part}" if side and part in SIDED_PARTS else name
+
+
+@lru_cache(maxsize=1024)
+def keypoint_side(keypoint: str) -> str | None:
+    """Return "left" or "right" where one word of a keypoint's name is a side ("hand_l", "front_left_paw")."""
+    sides = _SIDE.findall(keypoint)
+    return {"l": "left", "r": "right"}[sides[0][0]] if len(sides) == 1 else None
+
+
+def mirror_pairs(keypoints: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Return the pairs (left, right) whose names say that they mirror: they differ in the side and in nothing else."""
+    lefts = [name for name in keypoints if _side_text(name).startswith("l")]
+    return tuple((name, other) for name in lefts if (other := _opposite(name)) in keypoints)
+
+
+def one_sided(keypoints: Sequence[str]) -> tuple[str, ...]:
+    """Return the keypoints that have a side in their names while the one of the other side is missing."""
+    return tuple(name for name in keypoints if keypoint_side(name) and _opposite(name) not in keypoints)
+
+
+def _opposite(keypoint: str) -> str:
+    """Return what the keypoint of the other side, of one whose name has a side, would be called."""
+    pattern = _SIDE if keypoint_side(keypoint) else _GLUED_SIDE
+    return pattern.sub(OPPOSITES[_side_text(keypoint)], keypoint, count=1)
+
+
+def _side_text(keypoint: str) -> str:
+    """Return the side in a keypoint's name as it is written there; glued to another word ("lefthand") it counts too."""
+    found = _SIDE.findall(keypoint) if keypoint_side(keypoint) else _GLUED_SIDE.findall(keypoint)
+    return found[0] if len(found) == 1 else ""
 
 
 def load_skeleton(name_or_path: str | Path) -> Skeleton:

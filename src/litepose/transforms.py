@@ -9,6 +9,7 @@ still gives the reference's map of any output size.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -41,13 +42,14 @@ def warp_sample(sample: Sample, warp: Warp, *, person_masks: bool = False) -> Sa
     keypoints[~inside] = 0
     limit = np.array([*size, *size], dtype=np.float32)
     masks = sample.person_masks if person_masks else None
+    image, ignore = _warped_pixels(sample, warp)
     return replace(
         sample,
-        image=warp.image(sample.image),
+        image=image,
         keypoints=keypoints,
         boxes=np.clip(warp_boxes(sample.boxes, warp), 0, limit),
         areas=(sample.areas * warp.zoom**2).astype(np.float32),
-        ignore=_warped_ignore(sample, warp),
+        ignore=ignore,
         labelled=None if sample.labelled is None else sample.labelled[order],
         keypoint_weights=None if sample.keypoint_weights is None else sample.keypoint_weights[:, order],
         person_masks=None if masks is None else tuple(_warped_mask(mask, warp) for mask in masks),
@@ -75,21 +77,17 @@ def _warped_mask(mask: np.ndarray, warp: Warp) -> np.ndarray:
     return warp.image(mask.view(np.uint8) * np.uint8(255)) > 127
 
 
-def _warped_ignore(sample: Sample, warp: Warp) -> np.ndarray | None:
-    usable = np.full(sample.image.shape[:2], 255, np.uint8)
+def _warped_pixels(sample: Sample, warp: Warp) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the picture and its ignore mask in the target's frame, what lies outside the source ignored.
+
+    Both in one pass, as a picture of four channels: the same numbers, and OpenCV warps four channels faster than three.
+    """
+    pixels = cv2.cvtColor(sample.image, cv2.COLOR_BGR2BGRA)
     if sample.ignore is not None:
-        usable[sample.ignore] = 0
-    elif _covered(warp, sample.size):
-        return None
-    ignore = warp.image(usable) <= 127
-    return ignore if ignore.any() else None
-
-
-def _covered(warp: Warp, source: tuple[int, int]) -> bool:
-    """Return whether every target pixel lies well inside the (w, h) source."""
-    right, bottom = warp.size[0] - 1, warp.size[1] - 1
-    corners = warp.inverse.points(np.array([[0, 0], [right, 0], [0, bottom], [right, bottom]], dtype=np.float64))
-    return bool((corners >= 0).all() and (corners <= np.array(source) - 1).all())
+        cv2.insertChannel(sample.ignore.view(np.uint8) - np.uint8(1), pixels, 3)  # wraps: 0 to 255, 1 to 0
+    pixels = warp.image(pixels)
+    ignore = cv2.extractChannel(pixels, 3) <= 127
+    return cv2.cvtColor(pixels, cv2.COLOR_BGRA2BGR), ignore if ignore.any() else None
 
 
 @dataclass(frozen=True)
@@ -157,6 +155,10 @@ class RandomWarp:
         dx, dy = rng.integers(-reach, reach + 1, size=2) if reach else (0, 0)
         center = (float(width * 0.5 + dx), float(height * 0.5 + dy))
         return WarpDraw(center, float(scale), float(rotation), bool(rng.random() < self.mirror))
+
+    def side_needed(self) -> int | None:
+        """Return the short side, px, from which on no draw enlarges a picture; None where draws go by the people."""
+        return None if self.person_probability else math.ceil(max(self.size) / self.zoom[0])
 
     def _draw_person(self, sample: Sample, rng: np.random.Generator) -> WarpDraw:
         x1, y1, x2, y2 = sample.boxes[rng.integers(len(sample))].astype(np.float64)

@@ -89,6 +89,17 @@ def test_settings_survive_json(name):
 
 
 @pytest.mark.parametrize("name", CODECS)
+@pytest.mark.parametrize("skeleton", [COCO17, CROWDPOSE14], ids=lambda skeleton: skeleton.name)
+def test_every_channel_has_a_name_of_its_own(name, skeleton):
+    codec = CODECS[name]()
+    names = codec.channel_names(skeleton)
+    assert tuple(map(len, names)) == codec.channels(skeleton)
+    assert all(len(set(output)) == len(output) for output in names)
+    for keypoint in skeleton.keypoints:
+        assert f"heatmap of {keypoint}" in names[0]
+
+
+@pytest.mark.parametrize("name", CODECS)
 def test_an_unknown_mode_is_named(name):
     with pytest.raises(SettingError, match=r"exakt.*exact"):
         CODECS[name](mode="exakt")

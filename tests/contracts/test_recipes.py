@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import re
 import tomllib
 from importlib import resources
 from pathlib import Path
@@ -28,7 +29,7 @@ DATA = os.environ.get("LITEPOSE_DATA")
 OPTIONAL = {
     "accumulate", "compile", "deterministic", "sync_batchnorm", "scale_lr",
     "step_epochs", "step_factor", "final_share", "size_schedule", "targets", "stages", "stage_lr",
-    "patience_evaluations", "fast_depthwise",
+    "patience_evaluations", "groups", "fast_depthwise",
 }  # fmt: skip
 
 
@@ -73,7 +74,7 @@ def test_a_recipe_fits_its_network_at_its_own_size(name):
     recipe = load_recipe(name)
     spec = make_spec(recipe)
     assert spec.model in models.names()
-    assert name.startswith(spec.model)
+    assert name.startswith((spec.model, "own_data"))
     sizes = [entry.size for entry in recipe.run.size_schedule]
     assert all(side % spec.input.stride == 0 for size in sizes for side in size)
     assert spec.input.size == recipe.model.size
@@ -104,6 +105,22 @@ def test_a_recipe_states_every_number(name):
     for schedule, keys in (("steps", {"step_epochs", "step_factor"}), ("cosine", {"final_share"})):
         if recipe.optim.schedule == schedule:
             assert keys <= set(written["optim"])
+
+
+def test_the_table_of_the_documentation_names_exactly_the_recipes():
+    text = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    rows = [line for line in text[text.index("## Recipes") :].split("\n## ")[0].splitlines() if line.startswith("|")]
+    named = [one for row in rows for pattern in re.findall(r"`([\w{},]+_[\w{},]*)`", row) for one in spelt_out(pattern)]
+    assert sorted(named) == recipe_names()
+
+
+def spelt_out(pattern: str) -> list[str]:
+    """Return "a_{b,c}" as ["a_b", "a_c"]."""
+    before, brace, rest = pattern.partition("{")
+    if not brace:
+        return [pattern]
+    choices, _, after = rest.partition("}")
+    return [before + choice + end for choice in choices.split(",") for end in spelt_out(after)]
 
 
 @pytest.mark.parametrize("name", recipe_names())

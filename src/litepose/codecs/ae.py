@@ -12,6 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from litepose.codecs import ae_compiled
 from litepose.codecs.ae_limbs import limbs_of, match_limbs, merge_normalised, unite
 from litepose.codecs.ae_maps import (
     AEMaps,
@@ -33,7 +34,7 @@ from litepose.geometry import check_input_size
 from litepose.poses import Poses, Sample, concatenate
 from litepose.skeleton import Skeleton
 
-MODES = ("exact", "fast")
+MODES = ("exact", "fast", "compiled")
 GROUPINGS = ("people", "limbs")
 
 
@@ -41,7 +42,8 @@ GROUPINGS = ("people", "limbs")
 class AECodec:
     """Settings of associative embedding; the defaults are LitePose's.
 
-    mode: "exact" = the reference's people, ties included; "fast" = at network resolution (see `decode`).
+    mode: "exact" = the reference's people, ties included; "fast" = at network resolution (see `decode`); "compiled" =
+        the same as "fast", by machine code where numba is installed.
     output_strides: input px per map cell of each output, coarse to fine.
     heatmap_outputs, tag_outputs: which outputs carry heatmaps, and after them tags.
     tag_per_keypoint: False = all keypoints share one tag map.
@@ -91,6 +93,8 @@ class AECodec:
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise SettingError(f"No decoding mode {self.mode!r}. {nearest_name(self.mode, MODES)}")
+        if self.mode == "compiled":
+            ae_compiled.check_installed()
         if self.grouping not in GROUPINGS:
             raise SettingError(f"No grouping {self.grouping!r}. {nearest_name(self.grouping, GROUPINGS)}")
         counts = {len(self.output_strides), len(self.heatmap_outputs), len(self.tag_outputs)}
@@ -122,6 +126,14 @@ class AECodec:
         """Return how many channels each network output needs."""
         heatmaps = skeleton.num_keypoints + self.center_keypoint
         tags = heatmaps if self.tag_per_keypoint else 1
+        flags = zip(self.heatmap_outputs, self.tag_outputs, strict=True)
+        return tuple(heatmaps * with_heatmaps + tags * with_tags for with_heatmaps, with_tags in flags)
+
+    def channel_names(self, skeleton: Skeleton) -> tuple[tuple[str, ...], ...]:
+        """Return what each channel of each network output means; a name means the same on every skeleton."""
+        center = ("heatmap at the centre",) if self.center_keypoint else ()
+        heatmaps = (*(f"heatmap of {name}" for name in skeleton.keypoints), *center)
+        tags = tuple(f"tag at {name}" for name in heatmaps) if self.tag_per_keypoint else ("tag",)
         flags = zip(self.heatmap_outputs, self.tag_outputs, strict=True)
         return tuple(heatmaps * with_heatmaps + tags * with_tags for with_heatmaps, with_tags in flags)
 
@@ -183,6 +195,10 @@ class AECodec:
             )
         if self.grouping == "limbs":
             return merge_normalised(passes, layout, mirror, size)
+        if self.mode == "compiled" and not self.center_keypoint:
+            merged = ae_compiled.merged(passes, layout, size)
+            if merged is not None:
+                return merged
         project = self.project and self.mode == "exact"
         heatmaps = merge_heatmaps(passes, layout, mirror, size if project else None)
         tags, step = merge_tags(passes, layout, mirror)
@@ -196,24 +212,32 @@ class AECodec:
         keypoint_scores are heats. A person's score is the mean heat over all keypoints before `refine`, as in the
         reference. "exact" gives the reference's people. "fast" differs where the maps do: peaks are those of the
         averaged maps at network resolution (up to half a cell away from those of the enlarged ones), tags are read
-        from the coarse map, and `refine` looks at one heatmap cell in each of its cells. Raises ModelError where maps
-        are not finite.
+        from the coarse map, and `refine` looks at one heatmap cell in each of its cells. "compiled" is "fast".
+        Raises ModelError where maps are not finite.
         """
         if self.grouping == "limbs":
             return self._decode_limbs(maps, skeleton)
+        done = None
         people = self.match(maps)[:, : skeleton.num_keypoints]
         found = people[..., 2] > 0
         if self.center_keypoint and not self.ignore_center:
             some = found.any(axis=1)  # nobody consists of a centre alone
             people, found = people[some], found[some]
+        if self.mode == "compiled":
+            done = ae_compiled.finished(maps, people, refine=self.refine, adjust=self.adjust)
+        keypoints, heats, scores = done or self._finished(maps, people, found)
+        cell = np.divide(maps.size, maps.map_size, dtype=np.float32)
+        return Poses(skeleton, keypoints * cell, heats, scores)
+
+    def _finished(self, maps: AEMaps, people: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Return keypoints (N, K, 2) in cells, heats (N, K) and scores (N,) of people as grouped."""
         scores = score_people(people)
         shifted = found if self.adjust else np.zeros_like(found)
         if self.refine and not found.all():
             people = fill_in(maps, people) if self.mode == "exact" else fill_in_coarsely(maps, people)
             shifted = shifted | (~found & (people[..., 2] > 0))
         shift_to_subcell(maps.heatmaps, people, shifted)
-        cell = np.divide(maps.size, maps.map_size, dtype=np.float32)
-        return Poses(skeleton, people[..., :2] * cell, people[..., 2], scores)
+        return people[..., :2], people[..., 2], scores
 
     def layers(self, maps: AEMaps, skeleton: Skeleton) -> MapLayers:
         """Return heatmaps, and the tags of the plain passes at their size."""
@@ -249,6 +273,14 @@ class AECodec:
         order = keypoint_order(num_keypoints)
         if self.center_keypoint and not self.ignore_center:
             order = (num_keypoints - 1, *keypoint_order(num_keypoints - 1))
+        people = None
+        if self.mode == "compiled" and self.use_detection_val and not self.ignore_too_much:
+            people = ae_compiled.match(
+                maps, order, kernel=self.nms_kernel, above=self.detection_threshold,
+                max_people=self.max_people, tag_threshold=self.tag_threshold,
+            )  # fmt: skip
+        if people is not None:
+            return people
         return group(
             self.candidates(maps),
             num_keypoints,

@@ -191,7 +191,8 @@ def find_candidates(maps: AEMaps, *, kernel: int, most: int, above: float) -> Ca
 
 def score_people(people: np.ndarray) -> np.ndarray:
     """Return the mean heat over all keypoints, missing ones as 0: (N, K, 3 + T) -> (N,) float32."""
-    return np.ascontiguousarray(people[..., 2]).mean(axis=1)
+    heats = np.ascontiguousarray(people[..., 2])
+    return np.add.reduce(heats, axis=1) / np.float32(heats.shape[1])
 
 
 def fill_in(maps: AEMaps, people: np.ndarray) -> np.ndarray:

@@ -68,6 +68,10 @@ class Codec(Protocol):
         """Return how many channels each network output needs."""
         ...
 
+    def channel_names(self, skeleton: Skeleton) -> tuple[tuple[str, ...], ...]:
+        """Return what each channel of each network output means; a name means the same on every skeleton."""
+        ...
+
     def strides(self) -> tuple[int, ...]:
         """Return input px per map cell of each network output."""
         ...

@@ -16,7 +16,15 @@ import numpy as np
 
 from litepose.codecs.base import Found, MapLayers, Pass, check_finite, check_outputs
 from litepose.codecs.heatmap_peaks import REFINEMENTS, PeakReader
-from litepose.codecs.heatmap_targets import ENCODINGS, UDP_ENCODINGS, HeatmapTargets, cell_px, draw_targets
+from litepose.codecs.heatmap_targets import (
+    ENCODINGS,
+    UDP_ENCODINGS,
+    HeatmapPlan,
+    HeatmapTargets,
+    cell_px,
+    draw,
+    plan_targets,
+)
 from litepose.errors import SettingError, nearest_name
 from litepose.geometry import check_input_size
 from litepose.poses import Poses, Sample, concatenate
@@ -111,12 +119,24 @@ class HeatmapCodec:
         """Return how many channels each network output needs."""
         return (skeleton.num_keypoints * self.maps_per_keypoint,)
 
+    def channel_names(self, skeleton: Skeleton) -> tuple[tuple[str, ...], ...]:
+        """Return what each channel of each network output means; a name means the same on every skeleton."""
+        maps = ("heatmap", "x offset", "y offset")[: self.maps_per_keypoint]
+        return (tuple(f"{kind} of {name}" for name in skeleton.keypoints for kind in maps),)
+
     def strides(self) -> tuple[int, ...]:
         """Return input px per map cell of each network output."""
         return (self.output_stride,)
 
     def encode(self, sample: Sample, input_size: tuple[int, int]) -> HeatmapTargets:
-        """Return the training targets of the sample's first person; empty maps of weight 0 where there is none.
+        """Return the training targets of the sample's first person; see `plan`."""
+        planned = self.plan(sample, input_size)
+        return draw(planned) if isinstance(planned, HeatmapPlan) else planned
+
+    def plan(self, sample: Sample, input_size: tuple[int, int]) -> HeatmapPlan | HeatmapTargets:
+        """Return what those are drawn from, or, of encodings that have nothing smaller, the targets themselves.
+
+        Of a sample without people they are empty maps of weight 0.
 
         sample: in the frame of the network input. A keypoint outside the input is learned as long as its gaussian (with
         "megvii", its cell) touches the map; with "udp_combined" always, as in the reference. Weight 0: not labelled,
@@ -130,15 +150,11 @@ class HeatmapCodec:
             learned = learned & (sample.keypoint_weights[0] > 0)
         if sample.labelled is not None:
             learned = learned & sample.labelled
-        targets = draw_targets(
+        targets = plan_targets(
             person[:, :2], learned, encoding=self.encoding, stride=self.output_stride, size=size, sigma=self.sigma,
             kernel=self.kernel, offset_radius=self.offset_radius,
         )  # fmt: skip
         return replace(targets, weights=targets.weights * self._weights(sample.skeleton))
-
-    def plan(self, sample: Sample, input_size: tuple[int, int]) -> HeatmapTargets:
-        """Return the targets themselves: of one person they are drawn in no time, and hardly larger than its crop."""
-        return self.encode(sample, input_size)
 
     def aggregate(self, passes: Sequence[Pass], size: tuple[int, int], skeleton: Skeleton) -> np.ndarray:
         """Return the mean of the maps of all passes, plain, mirrored, at several scales: (C, h, w) float32.

@@ -32,7 +32,27 @@ class HeatmapTargets:
     weights: np.ndarray
 
 
-def draw_targets(
+@dataclass(frozen=True)
+class HeatmapPlan:
+    """The same undrawn, for maps that are products of two profiles: some kB, where the maps have hundreds.
+
+    down: (K, h) float32. across: (K, w) float32. weights: as in HeatmapTargets.
+    """
+
+    down: np.ndarray
+    across: np.ndarray
+    weights: np.ndarray
+
+
+def draw(plan: HeatmapPlan) -> HeatmapTargets:
+    """Return the targets that a plan stands for; of a batch of plans as tensors too, drawn where these are.
+
+    One product of two float32 a cell is the same number everywhere.
+    """
+    return HeatmapTargets(plan.down[..., :, None] * plan.across[..., None, :], plan.weights)
+
+
+def plan_targets(
     keypoints: np.ndarray,
     learned: np.ndarray,
     *,
@@ -42,9 +62,10 @@ def draw_targets(
     sigma: float,
     kernel: int,
     offset_radius: float,
-) -> HeatmapTargets:
-    """Return the maps of keypoints in input px, and weight 1 for those that are learned and reach the map.
+) -> HeatmapPlan | HeatmapTargets:
+    """Return what the maps of keypoints in input px are drawn from, and weight 1 for those learned that reach the map.
 
+    "udp_combined" and "megvii" are drawn at once: their maps are no products of two float32 profiles.
     keypoints: (K, 2) float, x then y. learned: (K,) bool. size: (w, h) of the map. The rest: `HeatmapCodec`'s settings.
     """
     keypoints = np.asarray(keypoints, dtype=np.float64)
@@ -56,7 +77,9 @@ def draw_targets(
     elif encoding == "megvii":
         maps, seen = _blurred_cells(points, size, kernel)
     else:
-        maps, seen = _gaussians(points, size, sigma, subcell=encoding != "gaussian", windowed=encoding != "dark")
+        subcell, windowed = encoding != "gaussian", encoding != "dark"
+        across, down, seen = _profiles(points, size, sigma, subcell=subcell, windowed=windowed)
+        return HeatmapPlan(down, across, (learned & seen).astype(np.float32))
     return HeatmapTargets(maps, (learned & seen).astype(np.float32))
 
 
@@ -71,10 +94,10 @@ def cell_px(encoding: str, stride: int, size: tuple[int, int]) -> np.ndarray:
     return (cells * stride - 1) / np.maximum(cells - 1, 1)
 
 
-def _gaussians(
+def _profiles(
     points: np.ndarray, size: tuple[int, int], sigma: float, *, subcell: bool, windowed: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return gaussians of height 1 (K, h, w) float32, and which are on the map at all: (K,) bool.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the profiles of gaussians of height 1, (K, w) and (K, h) float32, and which are on the map: (K,) bool.
 
     subcell: the top lies between the cells, where the keypoint is. windowed: cut off at 3 sigma around the
         nearest cell.
@@ -98,7 +121,7 @@ def _gaussians(
             profile *= (cells >= start[:, axis, None]) & (cells < end[:, axis, None])
         profiles.append(profile.astype(np.float32))
     across, down = profiles
-    return down[:, :, None] * across[:, None, :], seen
+    return across, down, seen
 
 
 def _discs_with_offsets(points: np.ndarray, size: tuple[int, int], radius: float) -> np.ndarray:

@@ -188,9 +188,15 @@ def quarter_shift(heatmaps: np.ndarray, keypoints: np.ndarray, cells: np.ndarray
     """
     height, width = heatmaps.shape[1:]
     x, y = cells[:, 0], cells[:, 1]
-    right = heatmaps[keypoints, y, np.minimum(x + 1, width - 1)] > heatmaps[keypoints, y, np.maximum(x - 1, 0)]
-    below = heatmaps[keypoints, np.minimum(y + 1, height - 1), x] > heatmaps[keypoints, np.maximum(y - 1, 0), x]
-    return np.stack([right, below], axis=1) * np.float32(0.5) - np.float32(0.25)
+    flat = heatmaps.ravel()
+    here = (keypoints * height + y) * width + x
+    right = flat[here + (x < width - 1)] > flat[here - (x > 0)]
+    below = flat[here + width * (y < height - 1)] > flat[here - width * (y > 0)]
+    shift = np.empty((len(here), 2), dtype=np.float32)
+    np.multiply(right, np.float32(0.5), out=shift[:, 0])
+    np.multiply(below, np.float32(0.5), out=shift[:, 1])
+    shift -= np.float32(0.25)
+    return shift
 
 
 @functools.lru_cache(maxsize=64)

@@ -92,6 +92,12 @@ class PafCodec:
         """Return how many channels each network output needs: heatmaps with the background, fields."""
         return skeleton.num_keypoints + 1, 2 * len(limbs_of(skeleton))
 
+    def channel_names(self, skeleton: Skeleton) -> tuple[tuple[str, ...], ...]:
+        """Return what each channel of each network output means; a name means the same on every skeleton."""
+        names = skeleton.keypoints
+        fields = (f"{axis} field from {names[a]} to {names[b]}" for a, b in limbs_of(skeleton).ends for axis in "xy")
+        return (*(f"heatmap of {name}" for name in names), "background"), tuple(fields)
+
     def strides(self) -> tuple[int, ...]:
         """Return input px per map cell of each network output."""
         return self.output_stride, self.output_stride

@@ -10,6 +10,8 @@ import typer
 
 from litepose.errors import SettingError
 
+MAX_THREADS = 256  # an engine asked for 10,000 would make them all, and stall
+
 ModelOption = Annotated[
     str, typer.Option("-m", "--model", help="A shipped model's name, an exported file or a checkpoint.")
 ]
@@ -23,11 +25,16 @@ ArchOption = Annotated[
 ]
 SizeOption = Annotated[str | None, typer.Option("--size", help="Network input as WIDTHxHEIGHT, e.g. 256x256.")]
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Write a machine-readable report to this file.")]
-ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads of the engine.")]
+ThreadsOption = Annotated[
+    int | None, typer.Option("--threads", min=1, max=MAX_THREADS, help="CPU threads of the engine.")
+]
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
 DecodeOption = Annotated[
     str | None,
-    typer.Option("--decode", help="exact (the reference's numbers) or fast. Default: the model's own."),
+    typer.Option(
+        "--decode",
+        help="exact (the reference's numbers), fast, or compiled (fast, by numba). Default: the model's own.",
+    ),
 ]
 RuntimeOption = Annotated[
     str | None, typer.Option("--runtime", help="The engine, where the model's suffix leaves a choice: onnx, torch.")

@@ -89,7 +89,7 @@ def default_images(path: Path) -> Path:
         folder.parent / "images",
     ]
     for candidate in candidates:
-        if candidate.is_dir():
+        if candidate.is_dir() and candidate.absolute() != folder.absolute():  # people/people.json has people/images
             return candidate
     raise AnnotationError(
         f"The pictures of {path} were not found; looked in {', '.join(map(str, candidates))}. "
@@ -99,7 +99,11 @@ def default_images(path: Path) -> Path:
 
 def read_annotations(path: Path) -> dict[str, Any]:
     """Return a parsed COCO-like annotation file. Raises AnnotationError where it is missing or no JSON object."""
-    data = parsed(path)
+    return as_object(parsed(path), path)
+
+
+def as_object(data: Any, path: Path) -> dict[str, Any]:
+    """Return what a COCO-like file holds as it is. Raises AnnotationError where it is something else."""
     if not isinstance(data, dict):
         what = "an MPII list" if _known(data) else "no object"
         raise AnnotationError(

@@ -100,6 +100,11 @@ class CocoDataset:
         return [picture.id for picture in self._pictures]
 
     @property
+    def file_names(self) -> Sequence[str]:
+        """The pictures' files, as the annotation file names them."""
+        return [picture.file_name for picture in self._pictures]
+
+    @property
     def annotated(self) -> np.ndarray:
         """Which pictures show a person, crowds and people without keypoints included: (len,) bool."""
         return np.array([p.last > p.first or bool(p.ignored or p.ignored_boxes) for p in self._pictures], dtype=bool)

@@ -10,7 +10,7 @@ import numpy as np
 
 from litepose.errors import AnnotationError
 from litepose.geometry import boxes_of_keypoints
-from litepose.skeleton import DEFAULT_OKS_SIGMA, SKELETONS, Skeleton, canonical_name
+from litepose.skeleton import DEFAULT_OKS_SIGMA, SKELETONS, Skeleton, canonical_name, mirror_pairs
 
 
 def require(data: Mapping[str, Any], field: str, kind: type, name: str) -> Any:
@@ -59,18 +59,19 @@ def skeleton_of(data: Mapping[str, Any], name: str, given: Skeleton | None) -> S
 
 
 def _custom_skeleton(name: str, keypoints: tuple[str, ...], limbs: Sequence[Any]) -> Skeleton:
-    """Build a skeleton from COCO's fields: limbs are 1-based there; sides mirror; sigmas as built in by name."""
+    """Build a skeleton from COCO's fields; sigmas as built in by name. Limbs are 1-based, but where one names a 0."""
     sigmas = {key: value for one in reversed(SKELETONS.values())
               for key, value in zip(one.keypoints, one.oks_sigmas, strict=True)}  # fmt: skip
-    pairs = [(a - 1, b - 1) for a, b in limbs if isinstance(a, int) and isinstance(b, int)]
-    sides = [one.removeprefix("left_") for one in keypoints if one.startswith("left_")]
+    whole = [pair for pair in limbs if isinstance(pair, list) and [type(one) for one in pair] == [int, int]]
+    first = 0 if any(0 in pair for pair in whole) else 1
+    pairs = [(a - first, b - first) for a, b in whole]
     return Skeleton(
         name=name,
         keypoints=keypoints,
         limbs=tuple((keypoints[a], keypoints[b]) for a, b in pairs if max(a, b) < len(keypoints) and min(a, b) >= 0),
         oks_sigmas=tuple(sigmas.get(one, DEFAULT_OKS_SIGMA) for one in keypoints) if set(keypoints) & set(sigmas)
         else (),
-        mirror=tuple((f"left_{side}", f"right_{side}") for side in sides if f"right_{side}" in keypoints),
+        mirror=mirror_pairs(keypoints),
     )  # fmt: skip
 
 

@@ -34,6 +34,7 @@ from litepose.skeleton import Skeleton
 FORMAT = "litepose-packed"
 VERSION, RAW_VERSION = 1, 2  # of folders with JPEGs, and of those with pixels
 INDEX = "index.json"
+SHORT_SIDE = 384  # px, of a pack for no recipe in particular
 WINDOW = 64  # pictures in flight while packing
 THREADS = 4
 
@@ -54,7 +55,7 @@ def pack(
     datasets: Sequence[Dataset],
     folder: str | Path,
     *,
-    short_side: int = 384,
+    short_side: int = SHORT_SIDE,
     quality: int = 90,
     shard_mb: float = 32,
     person_masks: bool = False,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +24,8 @@ def split(
     """
     path = Path(annotations)
     data = read_annotations(path)
-    records, people = require(data, "images", list, str(path)), require(data, "annotations", list, str(path))
+    records = require(data, "images", list, str(path))
+    require(data, "annotations", list, str(path))
     # One picture may be listed under two ids; its file must not end up on both sides.
     files = sorted({str(record["file_name"]) for record in records})
     chosen = round(share * len(files))
@@ -34,11 +37,16 @@ def split(
     order = np.random.default_rng(seed).permutation(len(files))
     held_out = {files[i] for i in order[:chosen]}
     written = []
-    for name, wanted in (("train", False), ("val", True)):
-        kept = [record for record in records if (str(record["file_name"]) in held_out) == wanted]
-        ids = {record["id"] for record in kept}
-        part = {**data, "images": kept, "annotations": [one for one in people if one.get("image_id") in ids]}
+    for name, wanted in (("train", set(files) - held_out), ("val", held_out)):
+        part = part_of(data, wanted)
         target = Path(folder or path.parent) / f"{path.stem}_{name}.json"
         write_json(target, part)
-        written.append((target, len(kept)))
+        written.append((target, len(part["images"])))
     return written
+
+
+def part_of(data: Mapping[str, Any], files: Collection[str]) -> dict[str, Any]:
+    """Return an annotation file's content with the pictures of these names, and their annotations, alone."""
+    kept = [record for record in data["images"] if str(record["file_name"]) in files]
+    ids = {record["id"] for record in kept}
+    return {**data, "images": kept, "annotations": [one for one in data["annotations"] if one.get("image_id") in ids]}

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from litepose import images as pictures
-from litepose.datasets import default_images, mpii, parsed, read_annotations
+from litepose.datasets import as_object, default_images, mpii, parsed
 from litepose.datasets.coco_checks import person_categories, require, skeleton_of
 from litepose.errors import AnnotationError, PictureError, SkeletonError
 from litepose.geometry import size_of
@@ -46,11 +46,6 @@ class VerifyReport:
     def broken(self) -> bool:
         return any(one.broken for one in self.findings)
 
-    @property
-    def kinds(self) -> list[str]:
-        """The kinds of findings, broken ones first."""
-        return list(dict.fromkeys(one.kind for one in sorted(self.findings, key=lambda one: not one.broken)))
-
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain values."""
         return {
@@ -62,13 +57,22 @@ class VerifyReport:
         }
 
 
-def verify(annotations: str | Path, *, images: str | Path | None = None) -> VerifyReport:
-    """Look at every record and decode every picture. Raises AnnotationError where the file as a whole is unusable."""
-    path, name = Path(annotations), str(annotations)
+def verify(annotations: str | Path, *, images: str | Path | None = None, deep: bool = True) -> VerifyReport:
+    """Look at every record and every picture. Raises AnnotationError where the file as a whole is unusable.
+
+    deep: decode the pictures; else their headers are read, and the ends of JPEGs.
+    """
+    path = Path(annotations)
     content = parsed(path)
+    return verify_content(content, path, Path(images) if images is not None else None, deep=deep)
+
+
+def verify_content(content: Any, path: Path, images: Path | None, *, deep: bool) -> VerifyReport:
+    """Do what `verify` does with a parsed file; its path is for messages and, without `images`, for their folder."""
+    name = str(path)
     if mpii.looks_like(content):
-        return _verify_mpii(content, name, Path(images) if images is not None else default_images(path))
-    data = read_annotations(path)
+        return _verify_mpii(content, name, images or default_images(path), deep=deep)
+    data = as_object(content, path)
     records, people = require(data, "images", list, name), require(data, "annotations", list, name)
     categories = person_categories(data, name)
     try:
@@ -77,7 +81,7 @@ def verify(annotations: str | Path, *, images: str | Path | None = None) -> Veri
         return VerifyReport(name, {"pictures": len(records)}, (Finding("no skeleton", True, str(error)),))
     findings = list(_record_findings(records))
     whole = [record for record in records if _has(record, "id") and _has(record, "file_name")]
-    sizes, unread = _picture_sizes(whole, Path(images) if images is not None else default_images(path))
+    sizes, unread = _picture_sizes(whole, images or default_images(path), deep=deep)
     findings += [*unread, *_size_findings(whole, sizes)]
     listed = {record["id"]: sizes.get(record["id"]) for record in whole}
     mine = [one for one in people if not isinstance(one, dict) or _is_person(one, categories)]
@@ -126,15 +130,17 @@ def _record_findings(records: list[Any]) -> Iterator[Finding]:
             yield Finding("picture listed more than once", False, f"{one}, {n} times")
 
 
-def _picture_sizes(records: list[dict[str, Any]], folder: Path) -> tuple[dict[Any, tuple[int, int]], list[Finding]]:
-    """Decode every picture: (w, h) by image id, and what could not be read."""
+def _picture_sizes(
+    records: list[dict[str, Any]], folder: Path, *, deep: bool
+) -> tuple[dict[Any, tuple[int, int]], list[Finding]]:
+    """Look at every picture: (w, h) by image id, and what could not be read."""
 
     def size_or_finding(record: dict[str, Any]) -> tuple[int, int] | Finding:
         path = folder / str(record["file_name"])
         if not path.is_file():
             return Finding("picture missing", True, str(path))
         try:
-            return size_of(pictures.read(path, upright=False))
+            return size_of(pictures.read(path, upright=False)) if deep else pictures.stored_size(path)
         except PictureError as error:
             return Finding("picture unreadable", True, str(error))
 
@@ -233,13 +239,13 @@ def _numbers(values: Any) -> np.ndarray | None:
 # MPII's list -----------------------------------------------------------------------------------------
 
 
-def _verify_mpii(records: list[Any], name: str, folder: Path) -> VerifyReport:
+def _verify_mpii(records: list[Any], name: str, folder: Path, *, deep: bool) -> VerifyReport:
     """Look at a list of one record for each person; its pictures stand nowhere else."""
     people = {n: one for n, one in enumerate(records) if isinstance(one, dict) and isinstance(one.get("image"), str)}
     nameless = [n for n in range(len(records)) if n not in people]
     findings = [Finding("record without image", True, f"record number {number}") for number in nameless]
     images = list(dict.fromkeys(one["image"] for one in people.values()))
-    sizes, unread = _picture_sizes([{"id": image, "file_name": image} for image in images], folder)
+    sizes, unread = _picture_sizes([{"id": image, "file_name": image} for image in images], folder, deep=deep)
     findings += unread
     annotated = any("joints" in one for one in people.values())
     if not annotated:  # MPII's test split

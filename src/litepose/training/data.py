@@ -21,6 +21,8 @@ from torch import Tensor
 
 from litepose.codecs import Codec
 from litepose.codecs.ae_targets import AEPlan
+from litepose.codecs.heatmap_targets import HeatmapPlan
+from litepose.codecs.heatmap_targets import draw as draw_heatmaps
 from litepose.poses import Sample
 from litepose.spec import InputSpec
 from litepose.training.packing import Packed, pack
@@ -149,7 +151,9 @@ class Batch:
     targets: Any
 
     def drawn_targets(self) -> Any:
-        """Return the targets, where they were sent as points drawn now, on the device that holds them."""
+        """Return the targets, where they were sent as points or profiles drawn now, on the device that holds them."""
+        if isinstance(self.targets, HeatmapPlan):
+            return draw_heatmaps(self.targets)
         return draw_batch(self.targets) if isinstance(self.targets, AEPoints) else self.targets
 
     def parts(self, count: int) -> list[Batch]:

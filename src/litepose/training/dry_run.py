@@ -16,6 +16,7 @@ from litepose.training import loop
 from litepose.training.contact_sheet import contact_sheet
 from litepose.training.data import Batch, collate
 from litepose.training.recipe import Recipe
+from litepose.training.setup import Run, set_up
 
 SHEET = "contact_sheet.png"
 SHOWN = 10  # samples
@@ -52,7 +53,7 @@ def dry_run(recipe: Recipe, folder: str | Path, *, start_from: str | Path | None
 
     Nothing but the contact sheet is written. Raises what `loop.train` raises before its first step.
     """
-    run, notes = loop.set_up(
+    run, notes = set_up(
         recipe, Path(folder), resume=False, start_from=start_from, device=device, evaluate=lambda network: {},
     )  # fmt: skip
     title = f"{recipe.model.name}: the first {SHOWN} samples of the training, as the network sees them"
@@ -87,7 +88,7 @@ def describe(result: DryRun) -> Iterator[str]:
     yield f"Samples: {result.sheet}"
 
 
-def _largest(run: loop.Run) -> tuple[int, tuple[int, int]]:
+def _largest(run: Run) -> tuple[int, tuple[int, int]]:
     """Return a step at which the input is largest, and its size (w, h)."""
     shares = [entry.from_share for entry in run.recipe.run.size_schedule] or [0.0]
     steps = [min(run.total_steps - 1, -int(-share * run.total_steps // 1)) for share in shares]
@@ -96,7 +97,7 @@ def _largest(run: loop.Run) -> tuple[int, tuple[int, int]]:
     return steps[best], sizes[best]
 
 
-def _timed(run: loop.Run, step: int) -> tuple[float, float, float | None]:
+def _timed(run: Run, step: int) -> tuple[float, float, float | None]:
     """Return seconds of a step and of a picture, and MB; the network learns from it, which nobody keeps."""
     cuda = run.device.type == "cuda"
     started = time.process_time()

@@ -88,7 +88,7 @@ class RunLog:
     def say(self, text: str) -> None:
         """Print one line."""
         if self._console is not None:
-            self._console.print(text, highlight=False, markup=False)
+            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def _left(self, done: float) -> str:
         passed = time.monotonic() - self._begun_at

@@ -8,24 +8,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor, nn
 
+from litepose.errors import RecipeError
 from litepose.training.recipe import OptimSection
 
 
 def make_optimizer(network: nn.Module, optim: OptimSection) -> torch.optim.Optimizer:
-    """Return the recipe's optimizer; norms and biases (all tensors of one axis) decay never."""
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    """Return the recipe's optimizer; norms and biases (all tensors of one axis) decay never, if no group says so.
+
+    Raises RecipeError where a group of the recipe fits no parameter.
+    """
+    members: dict[tuple[bool, float, float], list[nn.Parameter]] = {}
+    named = [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
+    for name, parameter in sorted(named, key=lambda one: one[1].ndim <= 1):
+        factor, decay = _factor_and_decay(name, parameter, optim)
+        members.setdefault((parameter.ndim > 1, factor, decay), []).append(parameter)
+    _check_groups([name for name, _ in named], optim)
     groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": optim.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": parameters, "weight_decay": decay, "lr_factor": factor}
+        for (_, factor, decay), parameters in members.items()
     ]
     kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
     # On a GPU one kernel for all weights, which can also leave out a step (see guard.py).
-    fused = True if trained[0].is_cuda else None
-    return kinds[optim.name]([group for group in groups if group["params"]], lr=optim.lr, fused=fused)
+    fused = True if named[0][1].is_cuda else None
+    return kinds[optim.name](groups, lr=optim.lr, fused=fused)
 
 
 def learning_rate(step: int, optim: OptimSection, *, steps_per_epoch: int, total_steps: int) -> float:
@@ -51,9 +61,27 @@ def staged_learning_rate(step: int, optim: OptimSection, *, steps_per_epoch: int
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Use this rate for the next update of every group."""
+    """Use this rate, times each group's own factor, for the next update."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("lr_factor", 1.0)  # checkpoints from before there were factors have none
+
+
+def _factor_and_decay(name: str, parameter: nn.Parameter, optim: OptimSection) -> tuple[float, float]:
+    group = next((one for one in optim.groups if fnmatchcase(name, one.names)), None)
+    decay = optim.weight_decay if parameter.ndim > 1 else 0.0
+    if group is None:
+        return 1.0, decay
+    return group.lr_factor, decay if group.weight_decay is None else group.weight_decay
+
+
+def _check_groups(names: list[str], optim: OptimSection) -> None:
+    for group in optim.groups:
+        if not any(fnmatchcase(name, group.names) for name in names):
+            raise RecipeError(
+                f"optim.groups: no parameter of the network fits names = {group.names!r}. It is a pattern of whole "
+                f"names, in which * stands for anything; the {len(names)} names run from {names[0]} to {names[-1]}. "
+                "Correct it or leave the group out."
+            )
 
 
 class AveragedWeights:

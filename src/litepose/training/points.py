@@ -105,6 +105,8 @@ def _gather_maps(plans: list[MapPlan]) -> MapPoints:
 
 def _rivals(holes: np.ndarray, planes: np.ndarray, cells: np.ndarray) -> np.ndarray:
     """Return for each hole's plane the (M, 2) cells that lie in it: (H, R, 2) int32, filled up with FAR."""
+    if not len(holes):
+        return np.zeros((0, 0, 2), dtype=np.int32)
     order = np.argsort(planes, kind="stable")
     first, end = (np.searchsorted(planes[order], holes, side=side) for side in ("left", "right"))
     most = int((end - first).max(initial=0))

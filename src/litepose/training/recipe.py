@@ -19,6 +19,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from litepose.datasets import is_synthetic
 from litepose.errors import RecipeError, SettingError, nearest_name
 from litepose.search.space import SearchSpace, space_from_json
+from litepose.skeleton import Skeleton, load_skeleton
 from litepose.training.toml import to_toml
 
 Size = tuple[PositiveInt, PositiveInt]
@@ -31,13 +32,25 @@ class _Section(pydantic.BaseModel):
 
 
 class ModelSection(_Section):
-    """The network. arch: JSON file of an architecture. settings: further keyword arguments of `models.build`."""
+    """The network.
+
+    skeleton: a name, the path of a JSON file, or what such a file holds.
+    arch: JSON file of an architecture. settings: further keyword arguments of `models.build`.
+    colour, mean, std: of the input, see `InputSpec`; None = the family's.
+    """
 
     name: str
-    skeleton: str
+    skeleton: str | Settings
     size: Size
     arch: str | None = None
     settings: Settings = {}
+    colour: Literal["RGB", "BGR"] | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = None
+
+    def open_skeleton(self) -> Skeleton:
+        """Return the skeleton. Raises SkeletonError."""
+        return load_skeleton(self.skeleton) if isinstance(self.skeleton, str) else Skeleton.from_json(self.skeleton)
 
 
 class SetEntry(_Section):
@@ -102,6 +115,18 @@ class AugmentSection(_Section):
     photometric: Settings
 
 
+class ParameterGroup(_Section):
+    """Parameters that move otherwise. names: a shell pattern of their names in the network, "refinements.*.bias".
+
+    lr_factor: of the learning rate. weight_decay: theirs; None = as for all others. Of several groups that a parameter
+    fits, the first counts.
+    """
+
+    names: str
+    lr_factor: NonNegativeFloat = 1.0
+    weight_decay: NonNegativeFloat | None = None
+
+
 class OptimSection(_Section):
     """How the weights move.
 
@@ -110,6 +135,7 @@ class OptimSection(_Section):
     clip_norm: of the whole gradient; 0 = none. ema_decay: of the averaged weights that are judged and kept; 0 = none.
     stage_lr: the lr of all stages but the first (run.stages); None = the same.
     scale_lr: multiply the rate by the number of processes, as the pictures of a step are (Goyal et al. 2017).
+    groups: parameters that have another learning rate or decay.
     """
 
     name: Literal["adam", "adamw"]
@@ -125,6 +151,7 @@ class OptimSection(_Section):
     ema_decay: float = Field(ge=0, lt=1)
     stage_lr: PositiveFloat | None = None
     scale_lr: bool = False
+    groups: tuple[ParameterGroup, ...] = ()
 
 
 class HintMap(_Section):
@@ -324,21 +351,33 @@ class Recipe(_Section):
         sizes = [entry.size for entry in self.run.size_schedule if entry.from_share <= share]
         return sizes[-1] if sizes else self.model.size
 
-    def with_data(self, sources: Iterable[str]) -> Recipe:
+    def with_data(self, sources: Iterable[str], *, images: str | Path | None = None) -> Recipe:
         """Return the recipe with other training data, each source with the same weight.
 
-        The validation set stays where its file is at hand; else it is left out.
+        images: the folder of JSON files' pictures. The validation set stays where its file is at hand; else it is left
+        out.
         """
-        entries = tuple(
-            TrainEntry(source=source if is_synthetic(source) else str(Path(source).absolute()), weight=1)
-            for source in sources
-        )
+        entries = tuple(TrainEntry(**_located(source, images), weight=1) for source in sources)
         validation = self.data.validation
         if validation is not None and not is_synthetic(validation.source):
             validation = validation if (Path(self.data.root) / validation.source).exists() else None
         return self.model_copy(
             update={"data": self.data.model_copy(update={"train": entries, "validation": validation})}
         )
+
+    def with_validation(self, source: str) -> Recipe:
+        """Return the recipe with another validation set."""
+        limit = 0 if self.data.validation is None else self.data.validation.limit
+        entry = ValidationEntry(**_located(source, None), limit=limit)
+        return self.model_copy(update={"data": self.data.model_copy(update={"validation": entry})})
+
+
+def _located(source: str, images: str | Path | None) -> dict[str, Any]:
+    """Return the keys of an entry that say where its data are, whatever data.root is."""
+    if is_synthetic(source):
+        return {"source": source}
+    folder = {} if images is None else {"images": str(Path(images).absolute())}
+    return {"source": str(Path(source).absolute()), **folder}
 
 
 def recipe_names() -> list[str]:
@@ -352,14 +391,19 @@ def load_recipe(name_or_path: str | Path, changes: Iterable[str] = ()) -> Recipe
 
     Raises RecipeError.
     """
-    text, label = _read(str(name_or_path))
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"Recipe {label} is no TOML: {error}. Correct that line.") from error
+    data, label = read_recipe(name_or_path)
     for change in changes:
         set_key(data, change)
     return parse_recipe(data, label)
+
+
+def read_recipe(name_or_path: str | Path) -> tuple[dict[str, Any], str]:
+    """Return a recipe as it is written, unchecked, and what errors call it. Raises RecipeError."""
+    text, label = _read(str(name_or_path))
+    try:
+        return tomllib.loads(text), label
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"Recipe {label} is no TOML: {error}. Correct that line.") from error
 
 
 def parse_recipe(data: Mapping[str, Any], label: str) -> Recipe:

@@ -16,10 +16,11 @@ from litepose.datasets import Dataset, Remapped, SkipUnreadable, is_synthetic, o
 from litepose.datasets.base import PeopleTable, people_table
 from litepose.datasets.coco import CocoDataset
 from litepose.datasets.composite import Composites
+from litepose.datasets.layouts import pictures_of
 from litepose.datasets.people import People
 from litepose.errors import AnnotationError, RecipeError, SettingError, nearest_name
 from litepose.poses import Sample
-from litepose.skeleton import Skeleton, load_skeleton
+from litepose.skeleton import Skeleton
 from litepose.spec import BOX_RULES, InputSpec
 from litepose.training.recipe import COMPOSITES, Recipe, SetEntry, TrainEntry
 
@@ -94,7 +95,7 @@ def open_sources(recipe: Recipe, rule: InputSpec) -> tuple[list[VariedDataset], 
     rule: of the network's input; where it looks at crops, a sample is one person.
     """
     check_present(recipe)
-    skeleton = load_skeleton(recipe.model.skeleton)
+    skeleton = recipe.model.open_skeleton()
     sources = [
         VariedDataset(
             _open_entry(entry, recipe, skeleton, crops=rule.resize in BOX_RULES),
@@ -114,7 +115,29 @@ def open_sources(recipe: Recipe, rule: InputSpec) -> tuple[list[VariedDataset], 
 def open_validation(recipe: Recipe) -> Dataset | None:
     """Open the validation data, if the recipe names any. Raises AnnotationError."""
     entry = recipe.data.validation
-    return None if entry is None else _open_set(entry, recipe, load_skeleton(recipe.model.skeleton))
+    return None if entry is None else _open_set(entry, recipe, recipe.model.open_skeleton())
+
+
+def side_to_pack(recipe: Recipe, rule: InputSpec) -> int:
+    """Return the short side, px, at which packed pictures keep all that a training of this recipe sees of them.
+
+    From there on not even its nearest draws enlarge a picture. rule: of the network's input.
+    Raises RecipeError where draws go by the people, who may be small in any picture.
+    """
+    sizes = [recipe.model.size, *(entry.size for entry in recipe.run.size_schedule)]
+    geometric = [{**recipe.augment.geometric, **entry.geometric} for entry in recipe.data.train]
+    sides: list[int | None] = [None]
+    if rule.resize not in BOX_RULES:
+        kind = transforms.RandomWarp
+        settings = [_settings_for(kind, one, "augment.geometric") for one in geometric]
+        sides = [kind(size=size, **one).side_needed() for size in sizes for one in settings]
+    needed = [side for side in sides if side is not None]
+    if len(needed) < len(sides):
+        raise RecipeError(
+            "No short side keeps all that this recipe sees: it cuts people out, who may be small in any picture. "
+            "Choose a side by how large your people are, and give it: --short-side."
+        )
+    return max(needed)
 
 
 def check_present(recipe: Recipe) -> None:
@@ -146,7 +169,8 @@ def _below_root(entry: SetEntry) -> bool:
 
 
 def _wanted(entry: SetEntry, root: Path) -> str:
-    pictures = root / entry.images if entry.images else (root / entry.source).parent / "images"
+    known = entry.images or pictures_of(entry.source)
+    pictures = root / known if known else (root / entry.source).parent / "images"
     return f"{root / entry.source} (annotations) and its pictures, {pictures}{os.sep}"
 
 

@@ -19,9 +19,9 @@ from litepose.geometry import check_input_size
 from litepose.losses import LOSSES, Loss
 from litepose.models.layers import PoseNetwork
 from litepose.models.litepose_super import KERNEL_MAPS, LitePoseSuper, sort_channels
-from litepose.skeleton import load_skeleton
 from litepose.spec import PoseSpec
 from litepose.supernet import SPACE_KEY
+from litepose.training.heads import carry_over, channel_axes
 from litepose.training.recipe import Recipe, parse_recipe
 
 # What a resumed run may do differently: nothing of it changes what is learned (threads, targets, compile,
@@ -33,6 +33,7 @@ FREE_TO_CHANGE = {
     "data.root", "data.validation.source", "data.validation.images",
     "hints.teacher", "distillation.teacher",
 }  # fmt: skip
+Candidate = tuple[dict[str, Tensor], PoseSpec | None]  # weights under our names, and what they are where that is known
 PARADIGMS = {"ae": "bottom-up", "heatmap": "top-down", "paf": "part-affinity"}
 
 
@@ -43,14 +44,16 @@ def make_spec(recipe: Recipe) -> PoseSpec:
     """
     model, space = recipe.model, None if recipe.supernet is None else recipe.supernet.search_space()
     codec = _make_codec(recipe)
-    arch = None if model.arch is None else models.read_arch(model.arch)
     settings = dict(model.settings)
+    arch = settings.pop("arch", None) if model.arch is None else models.read_arch(model.arch)
     _check_kind(model.name, wanted=space is not None)
     if space is not None:
         arch, settings["kernels"] = space.largest(), space.kernels
     spec = checkpoints.default_spec(
-        model.name, load_skeleton(model.skeleton), size=model.size, codec=codec, arch=arch, **settings
+        model.name, model.open_skeleton(), size=model.size, codec=codec, arch=arch, **settings
     )
+    pixels = {key: getattr(model, key) for key in ("colour", "mean", "std") if getattr(model, key) is not None}
+    spec = dataclasses.replace(spec, input=dataclasses.replace(spec.input, **pixels))
     for entry in recipe.run.size_schedule:
         check_input_size(entry.size, spec.input.stride, name=model.name)
     return spec.with_provenance(
@@ -124,19 +127,30 @@ def _public(recipe: Recipe) -> dict[str, Any]:
     return settings
 
 
-def load_matching(network: nn.Module, path: str | Path, *, model: str) -> tuple[list[str], list[str]]:
+def load_matching(
+    network: nn.Module, path: str | Path, *, model: str, spec: PoseSpec | None = None
+) -> tuple[list[str], list[str]]:
     """Copy the weights of a checkpoint by name where their shape fits; return the names that stay fresh or unused.
 
     path: a .safetensors file, an .onnx file exported for training, the name of a shipped model, or another project's
     file (.pth, .pth.tar): a checkpoint of the network's authors or of mmpose, or ImageNet weights of its trunk. Half
     precision widens to the network's own.
     model: the network's name, whose family knows what the others call its parts.
+    spec: the network's; channels of litepose's own files are then matched by what they mean (`heads.carry_over`).
     Returns (names of the network's tensors left as they were, names of the file's tensors that fit nowhere).
     Raises ModelError, CheckpointError where nothing fits.
     """
+    return _load_matching(network, path, _candidates(weights.path_of(path), model), spec)
+
+
+def _load_matching(
+    network: nn.Module, path: str | Path, candidates: list[Candidate], spec: PoseSpec | None
+) -> tuple[list[str], list[str]]:
     own = network.state_dict()
     found: list[tuple[dict[str, Tensor], list[str]]] = []
-    for state in _candidates(weights.path_of(path), model):
+    for state, old in candidates:
+        if spec is not None and old is not None and _channel_names(old) != _channel_names(spec):
+            state = carry_over(state, own, old=old, new=spec)
         fitting = {name: tensor for name, tensor in state.items() if name in own and own[name].shape == tensor.shape}
         found.append((fitting, [name for name in state if name not in fitting]))
     fitting, unused = max(found, key=lambda one: len(one[0]))
@@ -149,15 +163,22 @@ def load_matching(network: nn.Module, path: str | Path, *, model: str) -> tuple[
     return [name for name in own if name not in fitting], unused
 
 
-def take_over(network: PoseNetwork, path: str | Path, *, model: str) -> list[str]:
+def take_over(network: PoseNetwork, path: str | Path, *, spec: PoseSpec) -> list[str]:
     """Start a network from a checkpoint, a supernet also from its widest network; return notes for the user.
 
+    Where the checkpoint's keypoints differ from those of the network, which `spec` describes, its heads are made anew:
+    channels of keypoints with the same name keep their weights, all others start afresh.
     A supernet's channels are then sorted by importance, unless they come from a supernet, which was trained in its
     order. Raises what `load_matching` raises, and CheckpointError where a supernet's backbone would stay fresh.
     """
-    fresh, unused = load_matching(network, path, model=model)
-    total = len(network.state_dict())
-    notes = [f"{total - len(fresh)} of {total} tensors taken over from {path}."]
+    candidates = _candidates(weights.path_of(path), spec.model)
+    fresh, unused = _load_matching(network, path, candidates, spec)
+    total, old = len(network.state_dict()), candidates[0][1]
+    changed = old is not None and old.skeleton.keypoints != spec.skeleton.keypoints
+    heads = set(channel_axes(spec)) - set(fresh) if changed else set()
+    notes = [f"{total - len(fresh) - len(heads)} of {total} tensors taken over from {path}."]
+    if old is not None and heads:
+        notes.append(f"Heads ({len(heads)} tensors) for other keypoints: {_kept_channels(old, spec)}.")
     if fresh:
         notes.append(f"Fresh, because name or shape differ: {', '.join(fresh)}.")
     if unused:
@@ -170,7 +191,7 @@ def take_over(network: PoseNetwork, path: str | Path, *, model: str) -> list[str
                 f"{len(missing)} tensors of the backbone, such as {missing[0]}, or has them in another shape. Take a "
                 "checkpoint of the widest network of the recipe's space."
             )
-        if not _is_supernet(weights.path_of(path), model):
+        if not _is_supernet(weights.path_of(path), spec.model):
             sort_channels(network)
             notes.append("Channels sorted by importance.")
     return notes
@@ -181,23 +202,35 @@ def _is_supernet(path: Path, model: str) -> bool:
         return False
     if path.suffix not in importing.SUFFIXES:
         return bool(models.family_of(checkpoints.load(path)[1].model).NETWORK.is_supernet)
-    return any(KERNEL_MAPS in name for state in _candidates(path, model) for name in state)
+    return any(KERNEL_MAPS in name for state, _ in _candidates(path, model) for name in state)
 
 
-def _candidates(path: Path, model: str) -> list[dict[str, Tensor]]:
+def _kept_channels(old: PoseSpec, new: PoseSpec) -> str:
+    """Say which keypoints' channels a network of other keypoints keeps."""
+    names = new.skeleton.keypoints
+    anew = [name for name in names if name not in old.skeleton.keypoints]
+    made = f"made anew: {', '.join(anew)}" if anew else "none made anew"
+    return f"{len(names) - len(anew)} of {len(names)} heatmap channels kept by name, {made}"
+
+
+def _channel_names(spec: PoseSpec) -> tuple[tuple[str, ...], ...]:
+    return spec.codec.channel_names(spec.skeleton)
+
+
+def _candidates(path: Path, model: str) -> list[Candidate]:
     """Return the states of a checkpoint under our names; another project's file may hold several, named in two ways.
 
     Raises ModelError for a supernet where a network is trained.
     """
     if path.suffix.lower() == ".onnx":
-        return [unfolding.load(path)[0]]
+        return [unfolding.load(path)]
     if path.suffix not in importing.SUFFIXES:
         state, spec = checkpoints.load(path)
         if spec.model and not models.family_of(model).NETWORK.is_supernet:
             checkpoints.check_is_network(spec, path)
-        return [state]
+        return [(state, spec if spec.model else None)]
     states, keys = importing.read_states(path), models.family_of(model).OFFICIAL_KEYS
-    return [importing.rename(state, keys, source=source) for state in states for source in importing.SOURCES]
+    return [(importing.rename(state, keys, source=source), None) for state in states for source in importing.SOURCES]
 
 
 def check_same_recipe(recipe: Recipe, saved: str) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from litepose.errors import TrainingError
+from litepose.errors import SettingError, TrainingError
 from litepose.training.distillation import Distillation
 from litepose.training.hints import Hints
 from litepose.training.optim import AveragedWeights
@@ -137,6 +137,12 @@ def load_checkpoint(folder: Path) -> dict[str, Any]:
         f"--resume: {folder} holds no checkpoint that can be read ({NAME}, {PREVIOUS}). "
         "Start without --resume, or name the folder of the run with -o."
     )
+
+
+def check_is_new(folder: Path) -> None:
+    """Raise SettingError where a run was begun in this folder."""
+    if has_checkpoint(folder):
+        raise SettingError(f"{folder} already holds a training. Add --resume to go on with it, or choose another -o.")
 
 
 def has_checkpoint(folder: Path) -> bool:

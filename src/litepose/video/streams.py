@@ -1,0 +1,146 @@
+"""Live sources: cameras and network streams, connected again where they break off.
+
+Times are those of arrival, from the first frame on, so that they go on over a break. Cameras are opened by number
+through OpenCV, which counts them on every system; streams (RTSP, HTTP, ...) by PyAV, with no buffer of FFmpeg's own.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+
+from litepose.errors import VideoError
+from litepose.video.base import Clip, VideoFrame, import_av
+from litepose.video.files import open_container, picture_stream, upright
+
+PATIENCE_S = 10.0  # without a frame, before a live source is given up
+PAUSE_S = 0.5  # between two attempts
+TIMEOUT_S = 5.0  # of one attempt, and of one read
+# Look at a stream for a second, not five, before its first frame comes out; and hold none back afterwards.
+STREAM_OPTIONS = {"analyzeduration": "1000000", "fflags": "nobuffer", "flags": "low_delay"}
+RTSP_OPTIONS = {**STREAM_OPTIONS, "rtsp_transport": "tcp"}
+
+
+class _Connection(Protocol):
+    def __call__(self) -> Iterator[np.ndarray]:
+        """Connect and yield pictures until the source ends; raises VideoError."""
+        ...
+
+
+class LiveSource:
+    """A source that gives pictures as they happen. patience_s: how long it is waited for when it breaks off."""
+
+    live = True
+    duration_s: float | None = None
+    rate: float | None = None
+
+    def __init__(
+        self, name: str, shown: str, connect: _Connection, *, clip: Clip, patience_s: float = PATIENCE_S
+    ) -> None:
+        self.name = name
+        self.shown = shown
+        self.clip = clip
+        self.patience_s = patience_s
+        self.reconnected = 0
+        self._connect = connect
+
+    def frames(self) -> Iterator[VideoFrame]:
+        """Yield frames until nobody asks. Raises VideoError where the source cannot be had (any more)."""
+        return self.clip.apply(self._numbered())
+
+    def _numbered(self) -> Iterator[VideoFrame]:
+        begun: float | None = None
+        number, failure = 0, ""
+        heard = time.monotonic()
+        while True:
+            try:
+                for image in self._connect():
+                    heard = time.monotonic()
+                    begun = heard if begun is None else begun
+                    if heard - begun >= self.clip.start_s:
+                        yield VideoFrame(number, heard - begun, image)
+                        number += 1
+                failure = "it ended"
+            except VideoError as error:
+                if begun is None:
+                    raise
+                failure = str(error)
+            if begun is None:
+                raise VideoError(f"{self.shown} gave no frame: it ended at once. Check that it is sending.")
+            if time.monotonic() - heard > self.patience_s:
+                raise VideoError(
+                    f"{self.shown} broke off after {number} frames and gave none for {self.patience_s:g} s "
+                    f"({failure}). What came before was used. Start again when it is back."
+                )
+            self.reconnected += 1
+            time.sleep(min(PAUSE_S, self.patience_s / 2))
+
+
+def open_camera(number: int, clip: Clip = Clip(), *, patience_s: float = PATIENCE_S) -> LiveSource:  # noqa: B008
+    """Return a camera as a Source. Raises VideoError where there is none of that number."""
+
+    def connect() -> Iterator[np.ndarray]:
+        capture = cv2.VideoCapture(number)
+        try:
+            if not capture.isOpened():
+                raise VideoError(f"There is no camera {number} that can be opened.{_cameras()}")
+            capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+            while True:
+                done, image = capture.read()
+                if not done:
+                    return
+                yield image
+        finally:
+            capture.release()
+
+    source = LiveSource(f"camera{number}", f"Camera {number}", connect, clip=clip, patience_s=patience_s)
+    return source
+
+
+def open_stream(address: str, clip: Clip = Clip(), *, patience_s: float = PATIENCE_S) -> LiveSource:  # noqa: B008
+    """Return a network stream as a Source; what is in front of its host's name (user, password) is never shown."""
+    shown = without_password(address)
+
+    def connect() -> Iterator[np.ndarray]:
+        av = import_av()
+        with connected(address) as container:
+            stream = picture_stream(container, shown)
+            try:
+                for frame in container.decode(stream):
+                    yield upright(frame)
+            except (av.FFmpegError, OSError) as error:
+                raise VideoError(f"{shown}: {type(error).__name__}") from error
+
+    name = re.sub(r"[^\w.-]+", "-", shown.split("://", 1)[-1]).strip("-.") or "stream"
+    return LiveSource(name, shown, connect, clip=clip, patience_s=patience_s)
+
+
+def connected(address: str) -> Any:
+    """Return PyAV's container of an address. Raises VideoError, which does not show its password."""
+    options = RTSP_OPTIONS if address.lower().startswith("rtsp") else STREAM_OPTIONS
+    try:
+        return open_container(address, options=options, timeout=TIMEOUT_S)
+    except VideoError as error:
+        reason = str(error.__cause__ or error).replace(address, without_password(address))
+        raise VideoError(
+            f"{without_password(address)} cannot be opened: {reason}. Check the address, and that it is sending."
+        ) from None
+
+
+def without_password(address: str) -> str:
+    """Return an address without user and password."""
+    return re.sub(r"://[^/@]*@", "://", address)
+
+
+def _cameras() -> str:
+    if not sys.platform.startswith("linux"):
+        return " Possible numbers begin at 0; check that no other program uses it and that access is allowed."
+    found = sorted(path.name.removeprefix("video") for path in Path("/dev").glob("video*"))
+    return f" Possible: {', '.join(found)}." if found else " This machine has none (/dev/video*). Connect one."
