@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from litepose.errors import LiteposeError, PictureError
@@ -35,7 +34,8 @@ def find_people(
     files: name and bytes of each. Raises PictureError, TooManyPixels, which name the file.
     """
     from litepose import images
-    from litepose.writers import PictureResult, write_results
+    from litepose.writers.base import Head, PictureResult
+    from litepose.writers.own import LITEPOSE
 
     start = time.perf_counter()
     for name, data in files:  # all, before the first is decoded
@@ -52,10 +52,8 @@ def find_people(
         for (name, _), image, poses in zip(files, pictures, found, strict=True)
     ]
     metrics.found(len(results), sum(len(one.poses) for one in results), time.perf_counter() - start)
-    with tempfile.TemporaryDirectory(prefix="litepose-") as folder:
-        path = Path(folder) / "people.json"
-        write_results(path, results, format="litepose", model=model)
-        return path.read_bytes()
+    entries = [text for result in results for text in LITEPOSE.entries(result, 0)]
+    return (LITEPOSE.start(Head(model, predictor.skeleton)) + LITEPOSE.between.join(entries) + LITEPOSE.end).encode()
 
 
 def plain_name(name: str | None, number: int) -> str:
