@@ -319,6 +319,11 @@ def test_pages_are_served_in_a_context_of_their_own(predictor, tmp_path):
     assert server.get("/../pyproject.toml").status_code == 404
 
 
+def test_pages_of_other_sites_are_refused(predictor, two):
+    assert post(client(predictor), two, headers={"sec-fetch-site": "cross-site"}).status_code == 403
+    assert post(client(predictor), two, headers={"sec-fetch-site": "same-origin"}).status_code == 200
+
+
 @pytest.mark.parametrize("path", [ONE, BATCH])
 def test_other_methods_are_told_which_one_is_taken(predictor, path, tmp_path):
     server = TestClient(create_app({"dots": predictor}, site=tmp_path))

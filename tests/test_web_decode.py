@@ -72,6 +72,22 @@ def test_the_page_decodes_as_the_mode_fast_does(people, settings):
     np.testing.assert_allclose(triples[..., :2][seen], expected.keypoints[seen], atol=1e-4)  # float32 against float64
 
 
+def test_numbers_halfway_are_rounded_to_even_as_numpy_does():
+    values = [0.5, 1.5, 2.5, -0.5, -1.5, 0.49999999999999994, 3.2, 1e10]
+    code = 'import { rint } from "{STATIC}/grouping.js"; answer(given.values.map(rint));'
+    assert run_module(code, values=values) == np.rint(values).tolist()
+
+
+def test_a_peak_between_equal_neighbours_moves_as_in_python():
+    outputs = (np.zeros((34, 16, 16), np.float32), np.zeros((17, 32, 32), np.float32))
+    outputs[1][:, 8, 14] = 0.9
+    spec = dot_spec(mode="fast")
+    expected = in_python(outputs, spec, (64, 64))
+    found = run_module(DECODE, outputs=[one[None] for one in outputs], spec=json.loads(spec.to_json()), size=(64, 64))
+    assert len(expected) == 1
+    np.testing.assert_array_equal(np.array(found[0]["keypoints"])[:, :2], expected.keypoints[0])
+
+
 def test_nobody_is_found_where_there_is_no_heat():
     spec = dot_spec(mode="fast")
     outputs = [np.zeros((1, 34, 16, 16), np.float32), np.zeros((1, 17, 32, 32), np.float32)]

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import functools
+import http.client
 import http.server
 import json
 import signal
@@ -211,5 +212,11 @@ def test_a_served_model_answers_over_a_socket_and_ends_when_told(tmp_path):
         assert [one["score"] for one in people] == pytest.approx(expected.scores[expected.scores >= 0.2], abs=1e-3)
         with urllib.request.urlopen(address) as answer:
             assert b"litepose" in answer.read()
+        connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=10)
+        connection.putrequest("POST", "/v1/people")
+        for name, value in {**headers, "content-length": "100000000"}.items():
+            connection.putheader(name, value)
+        connection.endheaders()  # no byte of the hundred megabytes is sent before the answer
+        assert connection.getresponse().status == 413
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) in (0, -signal.SIGTERM)

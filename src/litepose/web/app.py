@@ -25,6 +25,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     for status, what in {
         400: "the body is no form, or broken off",
         401: "the token is missing or wrong",
+        403: "the request comes from a page of another site",
         408: "the body did not come in time",
         413: "too many bytes or pixels",
         415: "no kind of content that is taken",
@@ -51,7 +52,7 @@ def create_app(
 
     Raises MissingPackageError.
     """
-    fastapi = _fastapi()
+    fastapi = check_packages()
     settings = settings or ServeSettings()
     jobs, metrics = Jobs(settings.workers, settings.queue), Metrics()
 
@@ -230,7 +231,8 @@ def _describe_token(app: Any) -> None:
     app.openapi = described
 
 
-def _fastapi() -> Any:
+def check_packages() -> Any:
+    """Return FastAPI. Raises MissingPackageError where it or what it needs is not installed."""
     try:
         import fastapi
         import python_multipart  # noqa: F401 - FastAPI reads forms with it

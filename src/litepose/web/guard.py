@@ -86,6 +86,8 @@ class Guard:
         if path not in TYPES:
             await self.app(scope, receive, send)
             return
+        if headers.get("sec-fetch-site") == b"cross-site":  # a page of somebody else, in a browser on this machine
+            raise Refusal(403, "This server answers to no pages of other sites.")
         if scope["method"] != "POST":
             raise Refusal(405, f"{path} takes POST; the request is a {scope['method']}.", allow="POST")
         deadline = time.monotonic() + self.settings.timeout_s

@@ -34,10 +34,11 @@ def serve(
     """
     import cv2
 
-    uvicorn = _uvicorn()
-    from litepose.web.app import create_app
+    from litepose.web.app import check_packages, create_app
     from litepose.web.site import write_site
 
+    uvicorn = _uvicorn()
+    check_packages()
     settings = settings or ServeSettings()
     predictors = open_models(models, threads=threads or _share(settings.workers), decode=decode)
     cv2.setNumThreads(1)  # each worker is one
