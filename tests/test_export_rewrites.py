@@ -11,13 +11,14 @@ from contracts.test_families import with_statistics
 from litepose import checkpoints, models
 from litepose.export import export_onnx
 from litepose.export_litehrnet import ALIGNMENT, FixedLiteHRNet, Places
-from litepose.export_rewrites import DepthToSpace, PhasedDeconv, optimised_for_export
-from litepose.models.layers import DeconvNorm
+from litepose.export_rewrites import DepthToSpace, MergedDeconv, PhasedDeconv, optimised_for_export
+from litepose.models.layers import DeconvNorm, FusionDeconv
 from litepose.skeleton import COCO17
 
 DOUBLE = 1e-9  # of the largest output: float64 through some hundred layers
 
-REWRITTEN = ("lpn_50", "simplebaseline_mobilenetv2", "litehrnet_18", "litehrnet_naive_18")
+REWRITTEN = ("lpn_50", "simplebaseline_mobilenetv2", "litehrnet_18", "litehrnet_naive_18", "litepose_xs")
+ENGINES = ("onnx", "openvino", "ncnn", "litert")
 
 
 def network_of(name: str, **settings) -> nn.Module:
@@ -34,17 +35,17 @@ def network_of(name: str, **settings) -> nn.Module:
 def assert_same_function(network: nn.Module, rewritten: nn.Module, size: tuple[int, int]) -> None:
     images = torch.randn(2, 3, size[1], size[0], dtype=torch.float64)
     with torch.no_grad():
-        (wanted,), (found,) = network(images), rewritten(images)
-    assert float(wanted.std()) > 0
-    assert float((wanted - found).abs().max()) <= DOUBLE * float(wanted.abs().max())
+        for wanted, found in zip(network(images), rewritten(images), strict=True):
+            assert float(wanted.std()) > 0
+            assert float((wanted - found).abs().max()) <= DOUBLE * float(wanted.abs().max())
 
 
 @pytest.mark.parametrize("name", REWRITTEN)
-@pytest.mark.parametrize("size", [(32, 64), (96, 64)])
-def test_a_rewritten_network_computes_the_same(name, size):
+@pytest.mark.parametrize(("size", "engine"), [((32, 64), "onnx"), *(((96, 64), engine) for engine in ENGINES)])
+def test_a_rewritten_network_computes_the_same(name, size, engine):
     network = network_of(name)
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    rewritten = optimised_for_export(network, size)
+    rewritten = optimised_for_export(network, size, engine)
     assert not rewritten.training
     assert_same_function(network, rewritten, size)
     assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
@@ -77,6 +78,19 @@ def test_a_phased_deconvolution_is_the_deconvolution_with_what_follows(in_channe
     torch.testing.assert_close(found, wanted, atol=1e-12, rtol=0)  # float64, a few sums
 
 
+@pytest.mark.parametrize("kernel", [4, 3, 2])
+@pytest.mark.parametrize("phased", [False, True])
+def test_a_merged_deconvolution_is_the_sum_of_two(kernel, phased):
+    torch.manual_seed(0)
+    fusion = with_statistics(FusionDeconv(6, 4, 5, kernel=kernel)).double().eval()
+    x, raw = (torch.randn(2, channels, 5, 3, dtype=torch.float64) for channels in (6, 4))
+    with torch.no_grad():
+        wanted = fusion(x, raw)
+        fusion.fold_norm()
+        found = MergedDeconv(fusion, phased=phased)(x, raw)
+    torch.testing.assert_close(found, wanted, atol=1e-12, rtol=0)  # float64, a few sums
+
+
 def test_depth_to_space_lays_a_square_row_by_row():
     x = torch.tensor([1.0, 10, 2, 20, 3, 30, 4, 40]).reshape(1, 8, 1, 1)  # channels 1 and 10 of four phases
     assert DepthToSpace.apply(x).tolist() == [[[[1, 2], [3, 4]], [[10, 20], [30, 40]]]]
@@ -96,6 +110,8 @@ def test_a_shuffle_moves_places_and_no_channel():
 SLOW = {
     "litehrnet_18": {"Split", "Slice", "Transpose", "Reshape", "Pad"},
     "lpn_50": {"ConvTranspose", "Pad"},
+    "litepose_xs": {"ConvTranspose", "Pad", "Slice", "Reshape"},
+    "higherhrnet_w16_shrink3": {"ConvTranspose", "Pad"},
     "simplebaseline_mobilenetv2": {"ConvTranspose", "Pad", "Slice", "Reshape"},
 }
 

@@ -181,9 +181,17 @@ def test_an_engine_that_is_not_installed_is_named_with_its_cure(file, module, tm
         open_runtime(tmp_path / file, threads=1)
 
 
-def test_an_unknown_runtime_is_met_with_the_known_ones(model):
-    with pytest.raises(SettingError, match=r"onnx, torch. Did you mean 'onnx'"):
+def test_an_unknown_runtime_is_met_with_those_installed_and_how_the_others_come(model, monkeypatch):
+    monkeypatch.setattr(runtimes, "is_installed", lambda name: name in ("onnx", "torch"))
+    with pytest.raises(SettingError, match=r"Installed: onnx, torch\. Not installed: .*Did you mean 'onnx'") as caught:
         open_runtime(model, runtime="onxx")
+    assert "openvino (pip install 'litepose[openvino]')" in str(caught.value)
+
+
+def test_an_unknown_precision_is_met_with_the_known_ones(model):
+    with pytest.raises(SettingError, match=r"onnx does not compute in 'bf16'. Possible: f32"):
+        open_runtime(model, runtime="onnx:bf16")
+    assert open_runtime(model, runtime="onnx:f32").size is None
 
 
 def test_threads_default_to_the_physical_cores_that_may_be_used(model, monkeypatch):

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from litepose.errors import LiteposeError, MissingPackageError
-from litepose.runtimes import Runtime, open_runtime, runtime_classes
+from litepose.runtimes import Runtime, is_installed, open_runtime, runtime_classes
 from litepose.runtimes.base import physical_cores
 from litepose.weights import DEFAULT, names, path_of
 
@@ -30,6 +30,9 @@ EXTRAS = {
     "eval": ("hotcoco", "scipy", "matplotlib", "jinja2"),
     "train": ("torch", "safetensors", "tensorboard"),
     "export": ("torch", "safetensors", "onnx"),
+    "openvino": ("openvino",),
+    "ncnn": ("ncnn",),
+    "litert": ("ai-edge-litert",),
 }
 SCENE = "synthetic:people=1-1,seed=3,length=1,size=320x320"
 TINY = ("model.size=[64, 64]", "run.batch=2", "run.epoch_samples=2", "run.epochs=1", "run.workers=0",
@@ -124,10 +127,21 @@ def _engine(name: str) -> str:
 
 
 def _small_model(name: str, folder: Path) -> Runtime:
-    """Return a model that the engine opens: one that ships, or a fresh checkpoint."""
-    suffixes = runtime_classes()[name].suffixes
-    shipped = next((path_of(one) for one in names() if path_of(one).suffix in suffixes), None)
-    return open_runtime(shipped or _fresh_checkpoint(folder), runtime=name)
+    """Return a model that the engine opens: one that ships, a fresh checkpoint, or an export of that."""
+    one = runtime_classes()[name]
+    if not is_installed(name):
+        raise MissingPackageError(f"{one.package} not installed: pip install '{one.requires}'")
+    suffixes = (*one.suffixes, *one.also_opens)
+    shipped = next((path_of(model) for model in names() if path_of(model).suffix in suffixes), None)
+    if shipped is not None:
+        return open_runtime(shipped, runtime=name)
+    checkpoint = _fresh_checkpoint(folder)
+    if checkpoint.suffix not in suffixes:
+        from litepose.checkpoints import load_network
+        from litepose.export import export_model
+
+        checkpoint = export_model(*load_network(checkpoint), folder / f"fresh{suffixes[0]}").path
+    return open_runtime(checkpoint, runtime=name)
 
 
 def _fresh_checkpoint(folder: Path) -> Path:

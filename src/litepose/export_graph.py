@@ -62,6 +62,11 @@ def free_batch(model: Any) -> None:
         value.type.tensor_type.shape.dim[0].dim_param = BATCH
 
 
+def inferred_shapes(model: Any) -> dict[str, list[int | None]]:
+    """Return the shape of every tensor of an onnx.ModelProto that is not stored in it; None = a free side."""
+    return {name: _sides(value) for name, value in _inferred(model).items()}
+
+
 def _inferred(model: Any) -> dict[str, Any]:
     """Return name -> onnx.ValueInfoProto of all tensors between the nodes, inputs and outputs."""
     import onnx

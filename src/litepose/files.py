@@ -10,6 +10,7 @@ import json
 import os
 import re
 import secrets
+import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,21 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replacing_together(path: str | Path) -> Iterator[Path]:
+    """Yield a stand-in for `path` in a temporary folder; at the end all files there move beside `path`, itself last.
+
+    After an error none does. Missing folders are made. Raises SettingError where nothing can be written.
+    """
+    path = Path(path)
+    check_writable(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.stem}-", dir=path.parent) as folder:
+        yield Path(folder) / path.name
+        for one in sorted(Path(folder).iterdir(), key=lambda one: one.name == path.name):
+            one.replace(path.parent / one.name)
 
 
 def remove_leftovers(folder: str | Path) -> None:

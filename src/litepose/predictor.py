@@ -383,9 +383,12 @@ def as_image(picture: Picture) -> np.ndarray:
 def normalise(image: np.ndarray, spec: InputSpec) -> np.ndarray:
     """Return an (H, W, 3) uint8 BGR picture as the network wants it: (3, H, W) float32, spec's colour order.
 
-    A table for each channel: the same bits as (pixel / 255 - mean) / std in float32, 0.07 ms at 256x256.
+    A table for each channel: the same bits as (pixel / 255 - mean) / std in float32, 0.07 ms at 256x256. Files that
+    normalise by themselves get the pixels: uint8.
     """
     planes = cv2.split(image)
+    if spec.pixels:
+        return np.stack(planes[::-1] if spec.colour == "RGB" else planes)
     tensor = np.empty((3, *image.shape[:2]), dtype=np.float32)
     for target, plane, table in zip(
         tensor, planes[::-1] if spec.colour == "RGB" else planes, _tables(spec.mean, spec.std), strict=True

@@ -36,6 +36,7 @@ class InputSpec:
     colour: "RGB" or "BGR", the channel order that the network expects.
     mean, std: of pixels / 255, in that channel order.
     stride: both sides of any input must be multiples of it.
+    pixels: the file takes 8-bit pixels in that channel order and normalises them itself.
     """
 
     size: tuple[int, int]
@@ -44,6 +45,7 @@ class InputSpec:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     stride: int = 16
+    pixels: bool = False
 
     def __post_init__(self) -> None:
         if self.resize not in RESIZE_RULES:
@@ -59,7 +61,7 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class OutputSpec:
-    """One output of the network: its name in exported files, input px per cell, channels."""
+    """One output of the network: its name in exported files, input px per cell (0 = no map), channels."""
 
     name: str
     stride: int

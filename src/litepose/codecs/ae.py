@@ -25,6 +25,7 @@ from litepose.codecs.ae_maps import (
     score_people,
     shift_to_subcell,
 )
+from litepose.codecs.ae_peaks import AEPeaks, only_pass
 from litepose.codecs.ae_targets import AEPlan, AETargets, MapPlan, draw
 from litepose.codecs.base import Found, MapLayers, Pass, check_outputs
 from litepose.codecs.grouping import Candidates, group, keypoint_order
@@ -63,6 +64,8 @@ class AECodec:
     nms_kernel: side of the square in which a peak is the maximum, cells.
     adjust: shift by a quarter cell towards the higher neighbour. refine: fill in missing keypoints.
     project: enlarge the maps to the input size before decoding.
+    peaks: above 0, no maps come in but as many peaks of each keypoint, which an exported file found by itself: see
+        `ae_peaks`. With "fast" and without refine alone.
     """
 
     name: ClassVar[str] = "ae"
@@ -89,10 +92,16 @@ class AECodec:
     adjust: bool = True
     refine: bool = True
     project: bool = True
+    peaks: int = 0
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise SettingError(f"No decoding mode {self.mode!r}. {nearest_name(self.mode, MODES)}")
+        if self.peaks and (self.mode == "exact" or self.refine or self.grouping != "people" or self.center_keypoint):
+            raise SettingError(
+                f"This model file finds its {self.peaks} peaks by itself; asked was mode {self.mode!r}, refine "
+                f"{self.refine}, grouping {self.grouping!r}. Decode it with fast, or export the model without --peaks."
+            )
         if self.mode == "compiled":
             ae_compiled.check_installed()
         if self.grouping not in GROUPINGS:
@@ -124,6 +133,8 @@ class AECodec:
 
     def channels(self, skeleton: Skeleton) -> tuple[int, ...]:
         """Return how many channels each network output needs."""
+        if self.peaks:
+            return (skeleton.num_keypoints,)
         heatmaps = skeleton.num_keypoints + self.center_keypoint
         tags = heatmaps if self.tag_per_keypoint else 1
         flags = zip(self.heatmap_outputs, self.tag_outputs, strict=True)
@@ -131,6 +142,8 @@ class AECodec:
 
     def channel_names(self, skeleton: Skeleton) -> tuple[tuple[str, ...], ...]:
         """Return what each channel of each network output means; a name means the same on every skeleton."""
+        if self.peaks:
+            return (tuple(f"peaks of {name}" for name in skeleton.keypoints),)
         center = ("heatmap at the centre",) if self.center_keypoint else ()
         heatmaps = (*(f"heatmap of {name}" for name in skeleton.keypoints), *center)
         tags = tuple(f"tag at {name}" for name in heatmaps) if self.tag_per_keypoint else ("tag",)
@@ -138,8 +151,8 @@ class AECodec:
         return tuple(heatmaps * with_heatmaps + tags * with_tags for with_heatmaps, with_tags in flags)
 
     def strides(self) -> tuple[int, ...]:
-        """Return input px per map cell of each network output."""
-        return self.output_strides
+        """Return input px per map cell of each network output; 0 = no map."""
+        return (0,) if self.peaks else self.output_strides
 
     def encode(self, sample: Sample, input_size: tuple[int, int]) -> AETargets:
         """Return the training targets of one sample; see `plan`."""
@@ -176,7 +189,7 @@ class AECodec:
                 tag_indices.append(self._tag_indices(cells, here, size, sample.areas))
         return AEPlan(tuple(maps), tag_indices[0], tuple(tag_indices[1:]))
 
-    def aggregate(self, passes: Sequence[Pass], size: tuple[int, int], skeleton: Skeleton) -> AEMaps:
+    def aggregate(self, passes: Sequence[Pass], size: tuple[int, int], skeleton: Skeleton) -> AEMaps | AEPeaks:
         """Merge forward passes over one picture: plain, mirrored, at several scales.
 
         Heatmaps are averaged over outputs, mirrored passes and scales; tags come from the scale nearest 1, mirrored
@@ -186,6 +199,8 @@ class AECodec:
         wanted = self.channels(skeleton)
         for one in passes:
             check_outputs(one.outputs, wanted)
+        if self.peaks:
+            return only_pass(passes)
         num_keypoints = skeleton.num_keypoints + self.center_keypoint
         layout = ChannelLayout(num_keypoints, self.heatmap_outputs, self.tag_outputs, self.tag_per_keypoint)
         mirror = None
@@ -206,7 +221,7 @@ class AECodec:
             heatmaps = heatmaps[: skeleton.num_keypoints]
         return AEMaps(heatmaps, tags, size, step if self.mode == "exact" else None)
 
-    def decode(self, maps: AEMaps, skeleton: Skeleton) -> Poses:
+    def decode(self, maps: AEMaps | AEPeaks, skeleton: Skeleton) -> Poses:
         """Return the people in the order of their founding, in px of the network input at scale 1.
 
         keypoint_scores are heats. A person's score is the mean heat over all keypoints before `refine`, as in the
@@ -215,6 +230,10 @@ class AECodec:
         from the coarse map, and `refine` looks at one heatmap cell in each of its cells. "compiled" is "fast".
         Raises ModelError where maps are not finite.
         """
+        if isinstance(maps, AEPeaks):
+            people = self._grouped(maps.candidates(self.detection_threshold), skeleton.num_keypoints)
+            places = people[..., :2] * np.float32(min(self.output_strides))
+            return Poses(skeleton, places, people[..., 2], score_people(people))
         if self.grouping == "limbs":
             return self._decode_limbs(maps, skeleton)
         done = None
@@ -239,8 +258,13 @@ class AECodec:
         shift_to_subcell(maps.heatmaps, people, shifted)
         return people[..., :2], people[..., 2], scores
 
-    def layers(self, maps: AEMaps, skeleton: Skeleton) -> MapLayers:
-        """Return heatmaps, and the tags of the plain passes at their size."""
+    def layers(self, maps: AEMaps | AEPeaks, skeleton: Skeleton) -> MapLayers:
+        """Return heatmaps, and the tags of the plain passes at their size. Raises SettingError where there are none."""
+        if isinstance(maps, AEPeaks):
+            raise SettingError(
+                "This model file finds peaks by itself and gives no heatmaps to show. Show those of the same model "
+                "exported without --peaks."
+            )
         tags = [maps.tag_map(keypoint)[0] for keypoint in range(skeleton.num_keypoints)]
         return MapLayers(maps.heatmaps[: skeleton.num_keypoints], np.stack(tags))
 
@@ -269,22 +293,24 @@ class AECodec:
 
     def match(self, maps: AEMaps) -> np.ndarray:
         """Return the people as grouped: (N, K, 3 + T) float32 x, y in cells, heat, tags; zeros = missing."""
-        num_keypoints = len(maps.heatmaps)
-        order = keypoint_order(num_keypoints)
-        if self.center_keypoint and not self.ignore_center:
-            order = (num_keypoints - 1, *keypoint_order(num_keypoints - 1))
-        people = None
+        num_keypoints, people = len(maps.heatmaps), None
         if self.mode == "compiled" and self.use_detection_val and not self.ignore_too_much:
             people = ae_compiled.match(
-                maps, order, kernel=self.nms_kernel, above=self.detection_threshold,
+                maps, self._order(num_keypoints), kernel=self.nms_kernel, above=self.detection_threshold,
                 max_people=self.max_people, tag_threshold=self.tag_threshold,
             )  # fmt: skip
-        if people is not None:
-            return people
+        return self._grouped(self.candidates(maps), num_keypoints) if people is None else people
+
+    def _order(self, num_keypoints: int) -> tuple[int, ...]:
+        if self.center_keypoint and not self.ignore_center:
+            return (num_keypoints - 1, *keypoint_order(num_keypoints - 1))
+        return keypoint_order(num_keypoints)
+
+    def _grouped(self, candidates: Candidates, num_keypoints: int) -> np.ndarray:
         return group(
-            self.candidates(maps),
+            candidates,
             num_keypoints,
-            order=order,
+            order=self._order(num_keypoints),
             max_people=self.max_people,
             tag_threshold=self.tag_threshold,
             use_detection_val=self.use_detection_val,

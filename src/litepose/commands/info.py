@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from litepose.published.rows import Row
     from litepose.spec import PoseSpec
 
-FILE_SUFFIXES = (".safetensors", ".onnx")
+FILE_SUFFIXES = (".safetensors", ".onnx", ".xml", ".param", ".tflite")
 LAYER_TABLE_WIDTH = 128
 
 
@@ -169,7 +169,7 @@ def _spec_of_name(name: str, skeleton: str | None, size: tuple[int, int] | None,
 
 
 def _spec_of_file(path: Path) -> PoseSpec:
-    if path.suffix.lower() == ".onnx":
+    if path.suffix.lower() != ".safetensors":
         from litepose.runtimes import open_runtime
 
         return open_runtime(path).spec

@@ -37,7 +37,11 @@ DecodeOption = Annotated[
     ),
 ]
 RuntimeOption = Annotated[
-    str | None, typer.Option("--runtime", help="The engine, where the model's suffix leaves a choice: onnx, torch.")
+    str | None,
+    typer.Option(
+        "--runtime",
+        help="Another engine than the file's, or another precision: openvino (of .onnx too), openvino:bf16, ncnn:f16.",
+    ),
 ]
 ScalesOption = Annotated[str, typer.Option("--scales", help="Average over several sizes, e.g. 0.5,1,2.")]
 BoxesOption = Annotated[

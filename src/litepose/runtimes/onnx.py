@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from litepose.errors import InputSizeError, MissingPackageError, ModelError, SettingError, SpecError
-from litepose.runtimes.base import check_outputs, physical_cores
+from litepose.errors import MissingPackageError, ModelError, SettingError, SpecError
+from litepose.runtimes.base import check_input, check_outputs, checked_threads
 from litepose.spec import SPEC_KEY, PoseSpec
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -18,11 +18,14 @@ class OnnxRuntime:
     """An .onnx file with its pose spec in the metadata, ready to compute."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".onnx",)
+    also_opens: ClassVar[tuple[str, ...]] = ()
+    precisions: ClassVar[tuple[str, ...]] = ("f32",)
+    package: ClassVar[str] = "onnxruntime"
     requires: ClassVar[str] = "onnxruntime"
 
     def __init__(self, path: str | Path, *, device: str = "cpu", threads: int | None = None) -> None:
         self.path = Path(path)
-        self.threads = threads or physical_cores()
+        self.threads = checked_threads(threads)
         self._session = open_session(self.path, device, self.threads)
         self.spec = _read_spec(self._session, self.path)
         self._names = _check_graph(self._session, self.spec, self.path)
@@ -32,12 +35,7 @@ class OnnxRuntime:
 
     def __call__(self, batch: np.ndarray) -> tuple[np.ndarray, ...]:
         """See Runtime. A file exported for a batch of one computes a larger batch one by one."""
-        size = (batch.shape[3], batch.shape[2])
-        if self.size is not None and size != self.size:
-            raise InputSizeError(
-                f"{self.path} was exported for an input of {self.size[0]}x{self.size[1]}; it was given "
-                f"{size[0]}x{size[1]}. Use that size, or export it with --dynamic."
-            )
+        check_input(batch, self.size, self.path)
         if isinstance(self._batch_size, int) and len(batch) != 1:
             parts = [self._run(batch[i : i + 1]) for i in range(len(batch))]
             return tuple(np.concatenate(maps) for maps in zip(*parts, strict=True))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from litepose.errors import MissingPackageError, SettingError
-from litepose.runtimes.base import check_outputs, physical_cores
+from litepose.runtimes.base import check_outputs, checked_threads
 
 if TYPE_CHECKING:
     import torch
@@ -19,6 +19,9 @@ class TorchRuntime:
     """A checkpoint with its pose spec, ready to compute."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".safetensors",)
+    also_opens: ClassVar[tuple[str, ...]] = ()
+    precisions: ClassVar[tuple[str, ...]] = ("f32",)
+    package: ClassVar[str] = "torch"
     requires: ClassVar[str] = "litepose[train]"
 
     def __init__(self, path: str | Path, *, device: str = "cpu", threads: int | None = None) -> None:
@@ -33,7 +36,7 @@ class TorchRuntime:
             ) from error
         self.path = Path(path)
         self.size: tuple[int, int] | None = None
-        self.threads = threads or physical_cores()
+        self.threads = checked_threads(threads)
         if threads is not None:
             torch.set_num_threads(threads)  # PyTorch knows only one number for the whole process
         network, self.spec = checkpoints.load_network(self.path)
