@@ -128,8 +128,8 @@ def test_the_page_makes_the_input_that_python_makes(size, side):
     np.testing.assert_allclose(expected.matrix, view.warp.matrix, atol=1e-6)
     tensor = np.array(answer["tensor"], dtype=np.float32).reshape(3, *view.warp.size[::-1])
     difference = np.abs(tensor - predictor.prepare(image, view)) * 0.226 * 255  # in levels of 255
-    assert np.mean(difference) < 0.3  # OpenCV samples at 32nds of a pixel
-    assert np.quantile(difference, 0.999) < 8
+    assert difference.max() < 1.1  # a level, where the order of sums decides how a half is rounded
+    assert np.mean(difference > 0.1) < 0.002
 
 
 def test_the_codec_of_the_shipped_model_is_one_that_the_page_decodes():

@@ -189,9 +189,9 @@ async function findInPhoto() {
   }
 }
 
-async function find(bitmap, exact) {
+async function find(bitmap, still) {
   try {
-    return await ask({ kind: "find", bitmap, side: Number(at("side").value), exact }, [bitmap]);
+    return await ask({ kind: "find", bitmap, side: Number(at("side").value), still }, [bitmap]);
   } catch (error) {
     if (error.message === "settings changed") return null;
     throw error;

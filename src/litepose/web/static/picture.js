@@ -124,7 +124,9 @@ export function toTensor({ data, width, height }, made, spec) {
         const top = (topIn && leftIn ? data[i] * (1 - beside) : 0) + (topIn && rightIn ? data[i + 4] * beside : 0);
         const bottom = (bottomIn && leftIn ? data[i + width * 4] * (1 - beside) : 0)
           + (bottomIn && rightIn ? data[i + width * 4 + 4] * beside : 0);
-        const pixel = Math.round(top * (1 - below) + bottom * below);
+        const value = top * (1 - below) + bottom * below;
+        let pixel = Math.round(value);
+        if (pixel - value === 0.5 && pixel % 2) pixel--; // halves to even, as OpenCV rounds them
         tensor[c * area + at] = pixel * scale[c] - offset[c];
       }
     }

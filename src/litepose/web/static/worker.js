@@ -5,6 +5,7 @@ import { decode } from "./decode.js";
 import { plan, planOfShrunk, shrink, shrunkSize, toPicture, toTensor } from "./picture.js";
 
 const ENGINES = { wasm: "./ort/ort.wasm.min.mjs", webgpu: "./ort/ort.webgpu.min.mjs" };
+const QUICKLY_SHRUNK = 1e6; // pixels of a frame from which on the browser shrinks it
 const KEPT_SESSIONS = 3; // of input sizes: a phone that is turned, a photo in between
 
 let ort = null;
@@ -59,8 +60,8 @@ async function forget(left) {
   }
 }
 
-/** Find the people of a picture. exact: shrink large pictures as Python does, not as the browser does, which is quicker. */
-async function find({ bitmap, side, exact }) {
+/** Find the people of a picture. still: a photo, for which there is time to shrink it as Python does, however large. */
+async function find({ bitmap, side, still }) {
   const { spec, height_multiple: multiple } = opened.model;
   const picture = [bitmap.width, bitmap.height];
   const made = plan(picture, spec, side, multiple);
@@ -68,6 +69,7 @@ async function find({ bitmap, side, exact }) {
 
   const start = performance.now();
   const small = shrunkSize(picture, made);
+  const exact = still || picture[0] * picture[1] < QUICKLY_SHRUNK;
   let pixels = pixelsOf(bitmap, small && !exact ? small : picture);
   if (small && exact) pixels = shrink(pixels, small);
   bitmap.close();
