@@ -29,7 +29,7 @@ from playwright.sync_api import sync_playwright
 from litepose.predictor import load
 from litepose.web.engine_files import VERSION
 from litepose.web.guard import HEADERS
-from litepose.web.site import SHORT_SIDE, write_site
+from litepose.web.site import SHORT_SIDE, Offered, write_site
 from litepose.weights import path_of
 
 CAMERA = (640, 480)
@@ -71,7 +71,7 @@ def main() -> None:
     source = path_of(asked.model)
     spec = load(source, threads=1).spec
     with tempfile.TemporaryDirectory() as folder:
-        (name,) = write_site(folder, {source.stem: (source, spec)})
+        (name,) = write_site(folder, {source.stem: Offered(source, spec)})
         shutil.copy(source, Path(folder) / "models" / "plain.onnx")
         own = load(source, threads=1).frame(CAMERA).size
         small = small_size()

@@ -1,17 +1,21 @@
 """The page's decoder and picture code give what Python gives."""
 
+import dataclasses
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from dot_model import dot_spec
+from dot_model import crop_spec, dot_spec
 from litepose.codecs import Pass
 from litepose.codecs.grouping import assign
 from litepose.geometry import Warp, size_of
-from litepose.predictor import Predictor, normalise
+from litepose.predictor import Predictor, load, normalise
 from litepose.spec import InputSpec
+from litepose.web.site import Offered, runs_in_page
+from litepose.weights import path_of
 from web_node import run_module
 
 DECODE = 'import { decode } from "{STATIC}/decode.js"; answer(decode(given.outputs, given.spec, given.size));'
@@ -132,14 +136,17 @@ def test_the_page_makes_the_input_that_python_makes(size, side):
     assert np.mean(difference > 0.1) < 0.002
 
 
-def test_the_codec_of_the_shipped_model_is_one_that_the_page_decodes():
-    from litepose.predictor import load
-    from litepose.web.site import runs_in_page
-    from litepose.weights import path_of
-
-    assert runs_in_page(path_of("litepose_xs"), load("litepose_xs", threads=1).spec)
-    assert not runs_in_page(path_of("lpn_50"), load("lpn_50", threads=1).spec)
-    assert not runs_in_page(path_of("litepose_xs").with_suffix(".safetensors"), load("litepose_xs", threads=1).spec)
+def test_the_page_takes_models_that_it_decodes_and_no_others():
+    path = Path("a.onnx")
+    spec = dot_spec()
+    assert runs_in_page(Offered(path, spec))
+    assert not runs_in_page(Offered(path, crop_spec()))
+    assert not runs_in_page(Offered(path, dot_spec(grouping="limbs")))
+    assert not runs_in_page(Offered(path, spec, size=(256, 256)))
+    assert not runs_in_page(Offered(path.with_suffix(".safetensors"), spec))
+    pixels = dataclasses.replace(spec.input, pixels=True)
+    assert not runs_in_page(Offered(path, dataclasses.replace(spec, input=pixels)))
+    assert runs_in_page(Offered(path_of("litepose_xs"), load("litepose_xs", threads=1).spec))
 
 
 def test_pixels_are_normalised_as_in_python():

@@ -20,8 +20,8 @@ from litepose import images
 from litepose.errors import LiteposeError, MissingPackageError, SettingError
 from litepose.predictor import load
 from litepose.web import engine_files
+from litepose.web.serving import offered, open_models
 from litepose.web.site import SHORT_SIDE, STATIC, write_site
-from litepose.weights import path_of
 from page_in_browser import browser, latest, open_page, served, wait_until, write_camera
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -39,7 +39,7 @@ GRAB = """(async () => {
 
 
 def models(*names):
-    return {name: (path_of(name), load(name, threads=1).spec) for name in names}
+    return offered(names, open_models(names, threads=1, decode=None))
 
 
 def assert_same(found, image, *, size=None):

@@ -47,13 +47,13 @@ def run(
     import sys
 
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # broken pictures are reported by us
-    from litepose.web.serving import models_and_specs, open_models, serve
+    from litepose.web.serving import offered, open_models, serve
     from litepose.web.settings import ServeSettings
     from litepose.web.site import write_site
 
     models = model or ["litepose_xs"]
     if write is not None:
-        names = write_site(write, models_and_specs(open_models(models, threads=1, decode=decode)))
+        names = write_site(write, offered(models, open_models(models, threads=1, decode=decode)))
         print(f"{', '.join(names)} -> {write}/index.html")
         return
     settings = ServeSettings(

@@ -14,6 +14,7 @@ from litepose.web.settings import LOOPBACK, ServeSettings
 
 if TYPE_CHECKING:
     from litepose.predictor import Predictor
+    from litepose.web.site import Offered
 
 
 def serve(
@@ -45,7 +46,7 @@ def serve(
     with tempfile.TemporaryDirectory(prefix="litepose-page-") as folder:
         site: Path | None = Path(folder)
         try:
-            shown = write_site(folder, models_and_specs(predictors))
+            shown = write_site(folder, offered(models, predictors))
             say(f"page: {', '.join(shown)}")
         except (MissingPackageError, SettingError) as error:
             say(f"no page: {error}")
@@ -99,6 +100,10 @@ def _uvicorn() -> Any:
     return uvicorn
 
 
-def models_and_specs(predictors: Mapping[str, Any]) -> dict[str, Any]:
-    """Return file and spec of each model, as `write_site` wants them."""
-    return {name: (one.runtime.path, one.spec) for name, one in predictors.items()}
+def offered(models: Sequence[str], predictors: Mapping[str, Predictor]) -> dict[str, Offered]:
+    """Return the models that `open_models` opened as `write_site` wants them."""
+    from litepose.web.site import Offered
+    from litepose.weights import path_of
+
+    pairs = zip(models, predictors.items(), strict=True)
+    return {name: Offered(path_of(model), one.spec, one.runtime.size) for model, (name, one) in pairs}

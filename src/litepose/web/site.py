@@ -9,6 +9,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,15 +23,24 @@ STATIC = Path(__file__).parent / "static"
 SHORT_SIDE = 160  # of the page's input at first, px; benchmarks/browser.py says what it buys
 
 
-def write_site(folder: str | Path, models: Mapping[str, tuple[Path, PoseSpec]]) -> list[str]:
+@dataclass(frozen=True)
+class Offered:
+    """A model for the page. size: (w, h) of the only input that its file takes, None = any."""
+
+    path: Path
+    spec: PoseSpec
+    size: tuple[int, int] | None = None
+
+
+def write_site(folder: str | Path, models: Mapping[str, Offered]) -> list[str]:
     """Write the page with those of the models that it can run; return their names.
 
-    models: file and spec by name. A model is rewritten for browsers where the package onnx is installed.
+    models: by name. A model is rewritten for browsers where the package onnx is installed.
     Raises MissingPackageError without the engine, SettingError where the page can run none of the models.
     """
     check_engine()
     folder = Path(folder)
-    usable = {name: one for name, one in models.items() if runs_in_page(*one)}
+    usable = {name: one for name, one in models.items() if runs_in_page(one)}
     if not usable:
         raise SettingError(
             f"The page runs bottom-up models with associative embedding in .onnx files of free input size; "
@@ -44,30 +54,37 @@ def write_site(folder: str | Path, models: Mapping[str, tuple[Path, PoseSpec]]) 
     webgpu = not missing(WEBGPU_FILES)
     for name in ("LICENSE", *FILES, *(WEBGPU_FILES if webgpu else ())):
         shutil.copy(FOLDER / name, folder / "ort" / name)
-    listed = [_write_model(folder / "models", name, *one) for name, one in usable.items()]
+    listed = [_write_model(folder / "models", name, one) for name, one in usable.items()]
     content: dict[str, Any] = {"engines": ["wasm", "webgpu"] if webgpu else ["wasm"], "short_side": SHORT_SIDE}
     (folder / "models.json").write_text(json.dumps({**content, "models": listed}), encoding="utf-8")
     _write_worker_list(folder)
     return list(usable)
 
 
-def runs_in_page(path: Path, spec: PoseSpec) -> bool:
-    """Return whether the page decodes such a model: its decoder knows the people of associative embedding alone."""
-    codec = spec.codec
+def runs_in_page(model: Offered) -> bool:
+    """Return whether the page prepares and decodes for such a model: it knows plain associative embedding alone."""
+    spec, codec = model.spec, model.spec.codec
     settings = [getattr(codec, name, None) for name in ("grouping", "center_keypoint", "use_detection_val", "adjust")]
-    return path.suffix.lower() == ".onnx" and settings == ["people", False, True, True] and codec.name == "ae"
+    return (
+        model.path.suffix.lower() == ".onnx"
+        and model.size is None
+        and codec.name == "ae"
+        and settings == ["people", False, True, True]
+        and not spec.input.pixels
+        and all(output.stride > 0 for output in spec.outputs)
+    )
 
 
-def _write_model(folder: Path, name: str, path: Path, spec: PoseSpec) -> dict[str, Any]:
+def _write_model(folder: Path, name: str, model: Offered) -> dict[str, Any]:
     from litepose.export_browser import MULTIPLE, write_browser_model
 
     target = folder / f"{name}.onnx"
     try:
-        write_browser_model(path, target)
+        write_browser_model(model.path, target)
     except MissingPackageError:
-        shutil.copy(path, target)
+        shutil.copy(model.path, target)
     data = target.read_bytes()
-    described = json.loads(spec.to_json())
+    described = json.loads(model.spec.to_json())
     kept = {key: described[key] for key in ("model", "skeleton", "codec", "input", "outputs")}
     return {
         "name": name,
