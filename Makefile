@@ -1,4 +1,5 @@
 # make demo   find people in the pictures of examples/ (no training packages needed)
+# make web    the page's engine, for litepose serve
 # make test   everything that should hold, in a fresh environment
 # Each environment is made once and made again when the requirements change.
 
@@ -10,13 +11,17 @@ WORKERS ?= 2
 # One thread for each worker: two workers with all threads each are slower than one.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo pictures test test-slow test-all lint clean
+.PHONY: demo web pictures test test-slow test-all lint clean
 
 demo: $(DEMO_ENV)/up-to-date
 	$(DEMO_ENV)/bin/litepose predict examples/astronaut.jpg examples/scene.jpg -o $(DEMO_OUT) --json $(DEMO_OUT)/people.json
 	@echo
 	@echo "The people are drawn into the pictures of $(CURDIR)/$(DEMO_OUT):"
 	@ls -1 $(DEMO_OUT)
+
+# The browser's engine for `litepose serve`, from the npm registry; WEBGPU=1 adds the one for graphics cards.
+web: $(DEMO_ENV)/up-to-date
+	$(DEMO_ENV)/bin/python -m litepose.web.engine_files $(if $(WEBGPU),--webgpu)
 
 # The pictures of the README, after new weights.
 pictures: demo

@@ -91,6 +91,7 @@ TABLE = {
     "export_tiles": [],
     "export_inside": ["spec", "codecs*"],
     "export_litehrnet": ["models*"],
+    "export_browser": ["runtimes*", "files"],
     "export_graph": [],
     "export_norms": [],
     "export_storage": [],
@@ -148,7 +149,7 @@ TABLE = {
 ABOVE = ["training*", "search*"]
 # These may import anything, inside functions: at their top only what starts in no time.
 THIN = ["commands*", "web*"]
-LIGHT = ["errors", "commands.options"]
+LIGHT = ["errors", "commands.options", "web.*", ""]
 ENTRY = ["", "__main__", "cli"]
 
 # May import torch; every other module belongs to the numpy world.

@@ -14,6 +14,7 @@ import pytest
 import litepose
 from dot_model import lay_out, paint, write_dot_model
 from litepose.video import VideoWriter
+from page_in_browser import served
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SIZE = (640, 480)
@@ -21,6 +22,7 @@ SIZE = (640, 480)
 # script -> (arguments, what it prints, the file it leaves)
 CALLS = {
     "predict_picture.py": (["photos/two.png", "dots.onnx"], "person 1: score", "people.png"),
+    "api_client.py": (["ADDRESS", "photos/two.png"], "two.png: 2 people", "people.json"),
     "batch_folder.py": (["photos", "dots.onnx"], "two.png: 2 people", "people.json"),
     "synthetic_scene.py": (["."], "people drawn", "scene-truth.jpg"),
     "own_keypoints.py": (["own", "3"], "people drawn into 3 pictures", "own/dancers.json"),
@@ -47,15 +49,23 @@ def test_an_example_does_what_it_says(script, tmp_path):
             for i in range(6):
                 writer.add(paint(lay_out(2, SIZE) + np.array([i, 0]), SIZE), i / 25)
     arguments, printed, left = CALLS[script]
+    if "ADDRESS" in arguments:
+        with served("-m", str(tmp_path / "dots.onnx")) as (address, _):
+            _run(script, [address, *arguments[1:]], printed, tmp_path)
+    else:
+        _run(script, arguments, printed, tmp_path)
+    assert (tmp_path / left).stat().st_size > 0
+    assert 12 <= len((EXAMPLES / script).read_text().splitlines()) <= 40
+
+
+def _run(script, arguments, printed, folder):
     environment = {**os.environ, "PYTHONPATH": str(Path(litepose.__file__).parents[1])}
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / script), *arguments],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120,
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert printed in done.stdout
-    assert (tmp_path / left).stat().st_size > 0
-    assert 12 <= len((EXAMPLES / script).read_text().splitlines()) <= 40
 
 
 @pytest.mark.parametrize("script", sorted({*CALLS} - {"synthetic_scene.py"}))  # which needs no arguments
