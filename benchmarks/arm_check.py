@@ -34,7 +34,7 @@ from litepose.predictor import Predictor
 HERE = Path(__file__).resolve().parent
 EXAMPLES = HERE.parent / "examples"
 GUEST = HERE / "arm_guest.py"
-TOLERANCE = 1e-4  # as for exports: float32 through 50 layers, summed in another order
+TOLERANCE = 1e-4  # as for exports: float32 through 50 layers, summed in another order; int8 layers need more
 TIMEOUT_S = 900  # of the emulator; LitePose-XS takes some seconds for a picture
 EMULATORS = ("qemu-aarch64-static", "qemu-aarch64")
 # ONNX Runtime 1.31.1 breaks off when it is imported under QEMU 7.2; this one does not.
