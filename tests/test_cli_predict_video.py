@@ -61,6 +61,28 @@ def test_a_video_is_drawn_tracked_and_written(model, clip, tmp_path, capsys):
     assert all("track_id" in person for picture in content["pictures"] for person in picture["people"][:1])
 
 
+def test_offline_smoothing_is_never_late_and_fills_a_frame_without_people(model, frames, tmp_path, capsys):
+    clip = write_video(tmp_path / "gap.mp4", [*frames[:5], np.full_like(frames[0], 90), *frames[6:]], codec="libx264")
+    online, offline = tmp_path / "online.json", tmp_path / "offline.json"
+    assert call("predict", clip, "-m", model, "--track", "--json", online, "--threads", 1) == 0
+    asked = ("--smooth-offline", "-o", tmp_path / "drawn.mp4", "--json", offline, "--threads", 1)
+    assert call("predict", clip, "-m", model, *asked) == 0
+    before, after = (json.loads(path.read_text())["pictures"] for path in (online, offline))
+    assert len(before[5]["people"]) == 0 and len(after[5]["people"]) == 2
+    assert len(after) == len(list(open_video(tmp_path / "drawn.mp4").frames())) == 12
+
+
+def test_offline_smoothing_of_a_camera_is_an_error_that_names_the_other_way(model, monkeypatch, tmp_path, capsys):
+    from litepose.commands import predict_video
+
+    class Live:
+        name, live, rate, duration_s = "camera 0", True, 30.0, None
+
+    monkeypatch.setattr(predict_video, "_open", lambda source, options: Live())
+    assert call("predict", "0", "-m", model, "--smooth-offline", "-o", tmp_path) == 2
+    assert "is live and has no last one. Take --smooth." in " ".join(capsys.readouterr().err.split())
+
+
 def test_a_file_named_with_o_chooses_the_container(model, clip, tmp_path):
     assert call("predict", clip, "-m", model, "-o", tmp_path / "drawn.mp4", "--max-frames", 3, "--threads", 1) == 0
     assert len(list(open_video(tmp_path / "drawn.mp4").frames())) == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 
 import cv2
@@ -16,7 +17,7 @@ from litepose.predictor import load
 from litepose.skeleton import COCO17
 from litepose.smoothing import PoseSmoother
 from litepose.tracking import Tracker
-from litepose.video import VideoFrame, VideoWriter, open_video, predict_video
+from litepose.video import VideoFrame, VideoWriter, draw_video, open_video, predict_video
 from litepose.video.run import Drawing, drawn, mirrored
 from litepose.video.window import Window
 from litepose.writers import ResultFiles
@@ -53,6 +54,21 @@ def test_people_are_found_tracked_smoothed_and_each_step_is_timed(predictor):
     assert all(0 <= value < 10 for result in results for value in result.seconds.values())
     left = [result.poses.keypoints[result.poses.track_ids == 1, 0, 0][0] for result in results]
     assert (np.diff(left) > 0).all()
+
+
+def test_a_second_pass_draws_and_writes_people_who_are_known(predictor, tmp_path):
+    people = [result.poses for result in predict_video(predictor, Painted(6), tracker=Tracker())]
+    moved = [dataclasses.replace(poses, keypoints=poses.keypoints + 5) for poses in people]
+    files = ResultFiles(
+        tmp_path / "p.csv", format="csv", model="dots", skeleton=predictor.skeleton, video="painted.mp4"
+    )
+    results = list(draw_video(Painted(9), moved, results=files))
+    assert len(results) == 6
+    assert all(result.poses is poses for result, poses in zip(results, moved, strict=True))
+    assert "network" not in results[0].seconds
+    rows = list(csv.DictReader((tmp_path / "p.csv").read_text().splitlines()))
+    assert {int(row["frame"]) for row in rows} == set(range(6))
+    assert float(rows[0]["x"]) == pytest.approx(moved[0].keypoints[0, 0, 0], abs=0.01)
 
 
 def test_without_tracker_and_outputs_it_is_the_predictor_itself(predictor):

@@ -78,6 +78,10 @@ StartOption = Annotated[float, typer.Option("--start", help="Video: begin at thi
 StopOption = Annotated[float | None, typer.Option("--stop", help="Video: end at this second.")]
 StrideOption = Annotated[int, typer.Option("--stride", help="Video: take every how manieth frame.")]
 MaxFramesOption = Annotated[int | None, typer.Option("--max-frames", help="Video: end after so many frames.")]
+SmoothOfflineOption = Annotated[
+    bool,
+    typer.Option("--smooth-offline", help="Video file: steady the keypoints in a second pass, never late; fill gaps."),
+]
 MirrorOption = Annotated[bool, typer.Option("--mirror", help="Video: draw as in a mirror; results stay as filmed.")]
 ShowOption = Annotated[bool, typer.Option("--show", help="Video: show it in a window; q ends.")]
 OverlayOption = Annotated[bool, typer.Option("--overlay", help="Video: draw frames a second and each step's time.")]
@@ -99,6 +103,7 @@ def run(
     rate: RateOption = 25,
     track: TrackOption = False,
     smooth: SmoothOption = False,
+    smooth_offline: SmoothOfflineOption = False,
     start: StartOption = 0,
     stop: StopOption = None,
     stride: StrideOption = 1,
@@ -117,32 +122,31 @@ def run(
     _quiet_opencv()
     from litepose.commands import predict_video
     from litepose.predictor import load
-    from litepose.video import Clip
-    from litepose.video.run import Drawing
+    from litepose.video import Clip, Drawing
     from litepose.video.sources import is_video
 
     check_range("--min-score", min_score, 0, 1)
     drawing = Drawing(boxes=draw_boxes, scores=draw_boxes, timing=overlay, mirrored=mirror)
     clip = Clip(start, stop, stride, max_frames)
     opened = functools.partial(
-        load, model, device=device, threads=threads, runtime=runtime,
-        decode=decode, flip=flip, size=parse_size(size), scales=parse_scales(scales),
-        boxes=None if is_box_file(boxes) else boxes,
+        load, model, device=device, threads=threads, runtime=runtime, decode=decode, flip=flip, size=parse_size(size),
+        scales=parse_scales(scales), boxes=None if is_box_file(boxes) else boxes,
     )  # fmt: skip
-    limit = max_megapixels or None
     if sequence or any(map(is_video, sources)):
         predict_video.check_video_options({"--show-maps": show_maps, f"--boxes {boxes}": is_box_file(boxes)})
         options = predict_video.VideoOptions(
             clip, drawing, output, json, format, min_score, show, track or smooth, smooth,
-            rate if sequence else None, recursive, limit,
+            rate if sequence else None, recursive, max_megapixels or None, smooth_offline,
         )  # fmt: skip
         predict_video.predict_videos(sources, options, opened)
         return
-    moving = {"--track": track, "--smooth": smooth, "--mirror": mirror, "--show": show, "--overlay": overlay}
-    predict_video.check_pictures_options(moving | {"--start, --stop, --stride or --max-frames": clip != Clip()})
+    moving = {"--track": track, "--smooth": smooth, "--smooth-offline": smooth_offline, "--mirror": mirror}
+    moving |= {"--show": show, "--overlay": overlay, "--start, --stop, --stride or --max-frames": clip != Clip()}
+    predict_video.check_pictures_options(moving)
     _predict_pictures(
-        sources, opened, output, json, format, min_score, boxes, draw_boxes, show_maps, recursive, limit, model, threads
-    )
+        sources, opened, output, json, format, min_score, boxes, draw_boxes, show_maps, recursive,
+        max_megapixels or None, model, threads,
+    )  # fmt: skip
 
 
 def _quiet_opencv() -> None:

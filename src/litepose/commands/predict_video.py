@@ -14,6 +14,7 @@ from litepose.commands.options import counted
 from litepose.errors import SettingError, VideoError
 
 if TYPE_CHECKING:
+    from litepose.poses import Poses
     from litepose.predictor import Predictor
     from litepose.video import Clip, FrameResult, Source
     from litepose.video.run import Drawing
@@ -24,7 +25,10 @@ WARM_UP = 3  # first frames, which they leave out
 
 @dataclass(frozen=True)
 class VideoOptions:
-    """What the command was asked for, besides the model. rate: of a sequence of pictures, None = no sequence."""
+    """What the command was asked for, besides the model.
+
+    rate: of a sequence of pictures, None = no sequence. offline: smooth all frames together, in a second pass.
+    """
 
     clip: Clip
     drawing: Drawing
@@ -38,6 +42,7 @@ class VideoOptions:
     rate: float | None
     recursive: bool
     max_megapixels: float | None
+    offline: bool = False
 
 
 @dataclass
@@ -79,7 +84,7 @@ def predict_videos(sources: list[str], options: VideoOptions, load: Callable[[],
             try:
                 opened = _open(source, options)
                 predictor = load() if predictor is None else predictor
-                if _one(opened, predictor, options, drawn, json, window):
+                if _one(opened, source, predictor, options, drawn, json, window):
                     break
             except VideoError as error:
                 errors.append(error)
@@ -164,19 +169,26 @@ def _open(source: Any, options: VideoOptions) -> Source:
 
 def _one(
     source: Source,
+    reopened: Any,
     predictor: Predictor,
     options: VideoOptions,
     drawn: Path | None,
     json: Path | None,
     window: Callable[[Any], bool] | None,
 ) -> bool:
-    """Find the people of one video and say what became of it; return whether its user stopped it, live."""
+    """Find the people of one video and say what became of it; return whether its user stopped it, live.
+
+    reopened: what `_open` opens again for a second pass.
+    """
     from litepose.smoothing import PoseSmoother
     from litepose.tracking import Tracker
     from litepose.training.stop import StopOnSignal
-    from litepose.video import VideoWriter, predict_video
+    from litepose.video import VideoWriter, draw_video, predict_video
     from litepose.writers import ResultFiles
 
+    known = _smoothed(source, predictor, options) if options.offline else None
+    if known is not None:
+        source = _open(reopened, options)
     writer = None if drawn is None else VideoWriter(drawn, rate=source.rate)
     results = None
     if json is not None:
@@ -184,11 +196,14 @@ def _one(
             json, format=options.format, model=predictor.spec.model or "", skeleton=predictor.skeleton,
             video=source.name,
         )  # fmt: skip
-    loop = predict_video(
-        predictor, source, min_score=options.min_score, tracker=Tracker() if options.track else None,
-        smoother=PoseSmoother() if options.smooth else None, writer=writer, results=results, show=window,
-        drawing=options.drawing,
-    )  # fmt: skip
+    outputs: dict[str, Any] = {"writer": writer, "results": results, "show": window, "drawing": options.drawing}
+    if known is not None:
+        loop = draw_video(source, known, **outputs)
+    else:
+        loop = predict_video(
+            predictor, source, min_score=options.min_score, tracker=Tracker() if options.track else None,
+            smoother=PoseSmoother() if options.smooth else None, **outputs,
+        )  # fmt: skip
     tally = _Tally()
     try:
         with StopOnSignal() as stop, contextlib.closing(loop), _progress(source) as advance:
@@ -204,6 +219,32 @@ def _one(
         print("litepose: interrupted; what was done until then is there", file=sys.stderr)
         raise SystemExit(130)
     return stop.asked
+
+
+def _smoothed(source: Source, predictor: Predictor, options: VideoOptions) -> list[Poses]:
+    """Return the people of all frames, tracked and smoothed together; of those until a signal, where one comes."""
+    from litepose.smoothing_offline import smooth_offline
+    from litepose.tracking import Tracker
+    from litepose.training.stop import StopOnSignal
+    from litepose.video import predict_video
+
+    if source.live:
+        raise SettingError(
+            f"--smooth-offline looks at all frames of a video before it draws the first; {source.name} is live and has "
+            "no last one. Take --smooth."
+        )
+    found, times_s = [], []
+    loop = predict_video(predictor, source, min_score=options.min_score, tracker=Tracker())
+    with StopOnSignal() as stop, contextlib.closing(loop), _progress(source) as advance:
+        for result in loop:
+            found.append(result.poses)
+            times_s.append(result.frame.time_s)
+            advance(result)
+            if stop.asked:
+                break
+    if stop.asked:
+        print(f"litepose: stopped; drawing {counted(len(found), 'frame')}", file=sys.stderr)
+    return smooth_offline(found, times_s)
 
 
 @contextlib.contextmanager

@@ -139,7 +139,7 @@ def import_quantization() -> None:
     except ImportError as error:
         raise MissingPackageError(
             f"Quantization needs the packages onnx and onnxruntime ({error.name or error} is missing). Install them: "
-            "pip install onnx onnxruntime"
+            "pip install 'litepose[int8]'"
         ) from error
 
 

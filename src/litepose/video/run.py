@@ -1,4 +1,5 @@
-"""The loop over a video: read, find people, track, smooth, draw, write or show; each step timed.
+"""The loop over a video: read, find people, track, smooth, draw, write or show; each step timed. Or in two passes: the
+people of all frames first, then, once these were smoothed together, the pictures again to draw them.
 
 What was done before an error, or before somebody stops, stays: drawn video and result files are whole at any end.
 """
@@ -8,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
@@ -100,6 +101,42 @@ def predict_video(
     writer, results: where drawn frames and people go; closed at the end. show: is given drawn frames, may end the loop.
     Yields after each frame; whoever stops asking ends it. Raises VideoError after the last frame that could be had.
     """
+
+    def find(frame: VideoFrame, clock: _Clock) -> Poses:
+        poses = _people(predictor, frame, clock)
+        poses = _followed(poses, frame.time_s, tracker, smoother, clock)
+        return poses[poses.scores >= min_score]
+
+    return _loop(source, find, writer, results, show, drawing)
+
+
+def draw_video(
+    source: Source,
+    people: Sequence[Poses],
+    *,
+    writer: VideoWriter | None = None,
+    results: ResultFiles | None = None,
+    show: Show | None = None,
+    drawing: Drawing = Drawing(),
+) -> Generator[FrameResult, None, None]:
+    """Draw and write people who are known already, frame by frame: the second pass, after `smooth_offline`.
+
+    people: of the frames that the source gives, in order; it ends with the shorter of both. The rest is as in
+    `predict_video`.
+    """
+    waiting = iter(people)
+    return _loop(source, lambda frame, clock: next(waiting, None), writer, results, show, drawing)
+
+
+def _loop(
+    source: Source,
+    find: Callable[[VideoFrame, _Clock], Poses | None],
+    writer: VideoWriter | None,
+    results: ResultFiles | None,
+    show: Show | None,
+    drawing: Drawing,
+) -> Generator[FrameResult, None, None]:
+    """Read, find, draw, write and show; end with the frames, or where `find` returns None."""
     timing = Timing()
     with ExitStack() as outputs:
         reader = outputs.enter_context(FrameReader(source))
@@ -111,11 +148,9 @@ def predict_video(
             clock = _Clock()
             frame = next(frames, None)
             clock.step("read")
-            if frame is None:
+            poses = None if frame is None else find(frame, clock)
+            if frame is None or poses is None:
                 return
-            poses = _people(predictor, frame, clock)
-            poses = _followed(poses, frame.time_s, tracker, smoother, clock)
-            poses = poses[poses.scores >= min_score]
             image = None
             if writer is not None or show is not None:
                 image = drawn(frame.image, poses, drawing, timing)
