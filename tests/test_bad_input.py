@@ -108,7 +108,7 @@ MODELS: dict[str, tuple[Make, str, str, list[str]]] = {
         ["text.onnx", "no model"],
     ),
     "truncated model": (cut_model, "predict -m cut.onnx good.png", "ModelError", ["cut.onnx"]),
-    "unknown suffix": (text("net.tflite", "x"), "predict -m net.tflite good.png", "ModelError", ["net.tflite", "onnx"]),
+    "unknown suffix": (text("net.pb", "x"), "predict -m net.pb good.png", "ModelError", ["net.pb", "onnx"]),
     "folder as model": (folder("net.onnx"), "predict -m net.onnx good.png", "ModelError", ["net.onnx"]),
     "model without spec": (
         model("bare.onnx", metadata={}),
