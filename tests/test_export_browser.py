@@ -90,6 +90,6 @@ def test_the_browser_form_of_a_shipped_model_says_and_computes_the_same(tmp_path
 
 
 def test_a_model_of_a_fixed_size_has_no_browser_form(tmp_path):
-    with pytest.raises(SpecError, match=r"free input size; this one's is \['batch', 3, 160, 128\]"):
+    with pytest.raises(SpecError, match=r"free input size; this one's is \['batch', 3, \d+, \d+\]"):
         write_browser_model(path_of("lpn_50"), tmp_path / "browser.onnx")
     assert not list(tmp_path.iterdir())
