@@ -1,6 +1,6 @@
 """The weights' gradient of depthwise convolutions on a CPU, which PyTorch computes many times slower than it could.
 
-LitePose's 7x7 kernels spend most of a CPU training there: with channels last, PyTorch 2.13 takes 3 to 5 times as long
+LitePose's 7x7 kernels spend most of a CPU training there: with channels last, PyTorch 2.13 takes 2.7 to 5 times as long
 as the plain loops below, which Numba compiles (`benchmarks/depthwise.py`). Only this gradient is replaced; the forward
 pass and the input's gradient are PyTorch's. Sums run in another order, so values differ by rounding.
 """
