@@ -31,7 +31,7 @@ VALIDATION = ("coco/val.json", "lspet/val.json")
 HASH_SIDE, PATTERN_SIDE = 8, 32
 FEW_SIGNS = 12  # of 64; half of them differ between unlike pictures
 SAME = 0.9  # correlation of the patterns
-FEATURES, FEATURE_PARTS, LONGEST_PX = 160, 32, 360
+FEATURES, FEATURE_PARTS, LONGEST_PX = 110, 32, 360
 NEAR = 0.8  # of the distance to the nearest feature of yet another picture
 VOTES, AGREEING = 5, 12
 
@@ -115,16 +115,16 @@ def same_parts(data: Path) -> list[Pair]:
     finder = cv2.SIFT_create(nfeatures=FEATURES)
     trained = [(name, *_features(finder, image)) for name, image in _pictures(data, TRAINING)]
     everything = np.concatenate([features for *_, features in trained])
-    owners = np.repeat(np.arange(len(trained)), [len(features) for *_, features in trained])
-    rng = np.random.default_rng(0)
-    _, axes = np.linalg.eigh(np.cov(everything[rng.choice(len(everything), 20_000)].T))
+    ends = np.cumsum([len(features) for *_, features in trained])
+    few = np.random.default_rng(0).choice(len(everything), min(len(everything), 20_000), replace=False)
+    _, axes = np.linalg.eigh(np.cov(everything[few].T))
     axes = np.ascontiguousarray(axes[:, -FEATURE_PARTS:])
     short = everything @ axes
     squares = (short**2).sum(axis=1)
     pairs = []
     for name, image in _pictures(data, VALIDATION):
         points, features = _features(finder, image)
-        votes = np.bincount(_voted(features @ axes, short, squares, owners), minlength=len(trained))
+        votes = np.bincount(_voted(features @ axes, short, squares, ends), minlength=len(trained))
         for n in np.flatnonzero(votes >= VOTES):
             agreeing = _agreeing(points, features, *trained[n][1:])
             if agreeing >= AGREEING:
@@ -143,19 +143,21 @@ def _features(finder: cv2.SIFT, image: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return places, np.sqrt(features / np.maximum(features.sum(axis=1, keepdims=True), 1e-9))
 
 
-def _voted(mine: np.ndarray, theirs: np.ndarray, squares: np.ndarray, owners: np.ndarray) -> np.ndarray:
-    """Return the picture of the nearest feature of each of mine that is far nearer than another picture's."""
+def _voted(mine: np.ndarray, theirs: np.ndarray, squares: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Return the pictures of the features nearest to mine that are far nearer than any other picture's.
+
+    ends: where each picture's features end.
+    """
     voted = []
     for part in np.array_split(mine, max(1, len(mine) // 40)):
         distances = squares - 2 * part @ theirs.T  # short of the own square
-        nearest = np.argpartition(distances, 8, axis=1)[:, :8]
-        for row, own, places in zip(distances, (part**2).sum(axis=1), nearest, strict=True):
-            places = places[np.argsort(row[places])]
-            first = owners[places[0]]
-            others = places[owners[places] != first]
-            length = row[places[0]] + own
-            if not len(others) or length < NEAR**2 * (row[others[0]] + own):
-                voted.append(first)
+        for row, own in zip(distances, (part**2).sum(axis=1), strict=True):
+            nearest = int(row.argmin())
+            length = row[nearest] + own
+            picture = int(np.searchsorted(ends, nearest, side="right"))
+            row[ends[picture - 1] if picture else 0 : ends[picture]] = np.inf
+            if length < NEAR**2 * (row.min() + own):
+                voted.append(picture)
     return np.array(voted, dtype=np.int64)
 
 
