@@ -64,16 +64,16 @@ def card(measured: Measured, notes: Notes | None, *, figure: str | None, command
         "## Data and rights\n\n" + _data(facts),
         "## Training\n\n" + _training(facts, measured.name),
         sections.get("Training", ""),
-        f"---\n\nMade by `{command}`; what is written by hand stands in `docs/models/notes/{measured.name}.md`.",
+        f"---\n\nMade by\n\n    {command}\n\nWhat is written by hand stands in `docs/models/notes/{measured.name}.md`.",
     ]
     return wrapped("\n\n".join(part.strip() for part in parts if part.strip())) + "\n"
 
 
 def wrapped(text: str) -> str:
-    """Return Markdown with its lines broken where they are too long, but for tables, figures and headings."""
+    """Return Markdown with its lines broken where they are too long, but for tables, figures, headings and commands."""
     lines = []
     for line in text.split("\n"):
-        if len(line) <= LINE or line.startswith(("|", "!", "#")):
+        if len(line) <= LINE or line.startswith(("|", "!", "#", "    ")):
             lines.append(line)
             continue
         indent = "  " if line.startswith("- ") else "> " if line.startswith("> ") else ""
