@@ -50,7 +50,8 @@ def card(measured: Measured, notes: Notes | None, *, figure: str | None, command
     facts = measured.spec.provenance
     parts = [
         f"# {measured.name}",
-        _one_sentence(measured) + " " + sections.get("In short", ""),
+        _one_sentence(measured),
+        sections.get("In short", ""),
         _aged(notes, str(facts.get("weights_sha256", ""))),
         _facts(measured),
         "## Intended use\n\n" + _use(measured),
