@@ -9,9 +9,11 @@ import time
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 import litepose
+from litepose.predictor import load
 
 SOURCE = Path(litepose.__file__).parents[1]
 
@@ -40,11 +42,11 @@ def served(*arguments, environment=None):
 
 
 @contextlib.contextmanager
-def browser(executable, *, camera=None):
-    """Yield Chromium; camera: an .mjpeg file that its camera shows."""
+def browser(executable, *, camera=None, arguments=()):
+    """Yield Chromium; camera: an .mjpeg file that its camera shows. arguments: more of the command line."""
     playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
 
-    arguments = ["--no-sandbox"]
+    arguments = ["--no-sandbox", *arguments]
     if camera is not None:
         arguments += [
             "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
@@ -90,6 +92,16 @@ def latest(page):
     page.evaluate("void (window.litepose.latest = null)")
     wait_until(page, "window.litepose.latest !== null")
     return page.evaluate("window.litepose.latest")
+
+
+def assert_same(found, image, *, size=None):
+    """Compare what the page found with the mode "fast" in Python: everybody, all keypoints within 2 px."""
+    people = load("litepose_xs", threads=1, decode="fast", size=size)(image)
+    assert len(found["people"]) == len(people) > 0
+    np.testing.assert_allclose([one["score"] for one in found["people"]], people.scores, atol=0.001)
+    triples = np.array([one["keypoints"] for one in found["people"]])
+    assert np.abs(triples[..., :2] - people.keypoints).max() < 2
+    assert np.abs(triples[..., 2] - people.keypoint_scores).max() < 0.005
 
 
 def write_camera(path, image, *, frames=30):

@@ -22,7 +22,7 @@ from litepose.predictor import load
 from litepose.web import engine_files
 from litepose.web.serving import offered, open_models
 from litepose.web.site import SHORT_SIDE, STATIC, write_site
-from page_in_browser import browser, latest, open_page, served, wait_until, write_camera
+from page_in_browser import assert_same, browser, latest, open_page, served, wait_until, write_camera
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 OWN_SIDE = "192"  # of litepose_xs
@@ -40,16 +40,6 @@ GRAB = """(async () => {
 
 def models(*names):
     return offered(names, open_models(names, threads=1, decode=None))
-
-
-def assert_same(found, image, *, size=None):
-    """Compare what the page found with the mode "fast" in Python: everybody, all keypoints within 2 px."""
-    people = load("litepose_xs", threads=1, decode="fast", size=size)(image)
-    assert len(found["people"]) == len(people) > 0
-    np.testing.assert_allclose([one["score"] for one in found["people"]], people.scores, atol=0.001)
-    triples = np.array([one["keypoints"] for one in found["people"]])
-    assert np.abs(triples[..., :2] - people.keypoints).max() < 2
-    assert np.abs(triples[..., 2] - people.keypoint_scores).max() < 0.005
 
 
 @needs_engine

@@ -127,9 +127,8 @@ async function openFile(file) {
     await play(begin("video"));
     return;
   }
-  at("photo").src = state.address;
   try {
-    await at("photo").decode();
+    await load(at("photo"), state.address);
   } catch {
     stop();
     say(`${file.name} is neither a photo nor a video that this browser reads.`, true);
@@ -137,6 +136,14 @@ async function openFile(file) {
   }
   begin("photo");
   await findInPhoto();
+}
+
+/** Show an image; resolves when its pixels can be read, which in Firefox is later than its decoding. */
+async function load(image, address) {
+  const loaded = new Promise((resolve, reject) => { [image.onload, image.onerror] = [resolve, reject]; });
+  image.src = address;
+  await loaded;
+  await image.decode();
 }
 
 async function play(run) {
