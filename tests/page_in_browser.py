@@ -94,13 +94,16 @@ def latest(page):
     return page.evaluate("window.litepose.latest")
 
 
-def assert_same(found, image, *, size=None):
-    """Compare what the page found with the mode "fast" in Python: everybody, all keypoints within 2 px."""
-    people = load("litepose_xs", threads=1, decode="fast", size=size)(image)
+def assert_same(found, image, predictor=None, *, ties=0):
+    """Compare what the page found with Python, by default the mode "fast": everybody, all keypoints within 2 px.
+
+    ties: keypoints that may lie elsewhere: where two cells are equally hot, the last bit decides which is the peak.
+    """
+    people = (predictor or load("litepose_xs", threads=1, decode="fast"))(image)
     assert len(found["people"]) == len(people) > 0
     np.testing.assert_allclose([one["score"] for one in found["people"]], people.scores, atol=0.001)
     triples = np.array([one["keypoints"] for one in found["people"]])
-    assert np.abs(triples[..., :2] - people.keypoints).max() < 2
+    assert (np.abs(triples[..., :2] - people.keypoints).max(axis=-1) >= 2).sum() <= ties
     assert np.abs(triples[..., 2] - people.keypoint_scores).max() < 0.005
 
 

@@ -6,6 +6,7 @@ import functools
 import http.client
 import http.server
 import json
+import re
 import signal
 import threading
 import urllib.request
@@ -44,21 +45,24 @@ def models(*names):
 
 @needs_engine
 def test_the_site_is_a_folder_that_says_what_it_holds(tmp_path):
-    assert write_site(tmp_path, models("litepose_xs", "lpn_50")) == ["litepose_xs"]
+    assert write_site(tmp_path, models("lpn_50", "litepose_xs")) == ["litepose_xs", "lpn_50"]
     listed = json.loads((tmp_path / "models.json").read_text())
-    (model,) = listed["models"]
+    model, top_down = listed["models"]
+    assert model["boxes_of"] is None and top_down["boxes_of"] == "litepose_xs"
     assert listed["short_side"] == SHORT_SIDE and listed["engines"][0] == "wasm"
     data = (tmp_path / model["file"]).read_bytes()
     assert len(data) == model["bytes"] and model["spec"]["skeleton"]["name"] == "coco17"
     assert (tmp_path / "ort" / "LICENSE").read_text().startswith("onnxruntime-web")
     worker = (tmp_path / "service-worker.js").read_text()
-    assert '"ort/ort-wasm-simd-threaded.wasm"' in worker and '"VERSION"' not in worker and '"FILES"' not in worker
+    assert not any(mark in worker for mark in ('"VERSION"', '"FILES"', '"LATER"'))
+    kept, later = (json.loads(found) for found in re.findall(r"= (?:new Set\()?(\[.*?\])", worker)[:2])
+    assert "ort/ort-wasm-simd-threaded.wasm" in kept and model["file"] in kept and top_down["file"] in later
     assert "http://" not in "".join(path.read_text() for path in tmp_path.glob("*.js"))  # nothing from elsewhere
 
 
 @needs_engine
 def test_models_that_the_page_cannot_run_are_refused(tmp_path):
-    with pytest.raises(SettingError, match="lpn_50 is not such a one"):
+    with pytest.raises(SettingError, match=r"needs a bottom-up model .* lpn_50 is not such a one"):
         write_site(tmp_path, models("lpn_50"))
 
 
@@ -110,9 +114,29 @@ def test_the_page_finds_the_people_that_python_finds(camera, tmp_path):
         page.select_option("#side", str(SHORT_SIDE))
         found = [latest(page), latest(page)][1]  # the first may have begun before
         assert found["input"] == [208, 160]
-        assert_same(found, images.read(base64.b64decode(page.evaluate(GRAB))), size=(208, 160))
+        smaller = load("litepose_xs", threads=1, decode="fast", size=(208, 160))
+        assert_same(found, images.read(base64.b64decode(page.evaluate(GRAB))), smaller)
         page.click("#stop")
         assert page.inner_text("#fps") == "-" and page.is_visible("#invitation")
+        assert problems == []
+
+
+@pytest.mark.slow
+@needs_engine
+@pytest.mark.parametrize("name", ["litehrnet_18", "lpn_50"])
+def test_top_down_models_find_in_the_page_what_they_find_in_python(name, camera, tmp_path):
+    in_python = load(name, threads=1, boxes=load("litepose_xs", threads=1, decode="fast"))
+    large = cv2.resize(cv2.imread(str(EXAMPLES / "astronaut.jpg")), (1800, 1800), interpolation=cv2.INTER_CUBIC)
+    cv2.imwrite(str(tmp_path / "large.png"), large)
+    with served("-m", "litepose_xs", "-m", name) as (address, _), browser(chromium(), camera=camera) as opened:
+        page, problems = open_page(opened, address, settings=[("model", name), ("side", OWN_SIDE)])
+        assert f"{name} in the boxes of litepose_xs" in page.inner_text("#status")
+        for path in (EXAMPLES / "astronaut.jpg", EXAMPLES / "scene.jpg", tmp_path / "large.png"):
+            page.set_input_files("#file", path)
+            assert_same(latest(page), images.read(path), in_python, ties=1)
+        page.click("#camera")
+        found = latest(page)
+        assert_same(found, images.read(base64.b64decode(page.evaluate(GRAB))), in_python, ties=1)
         assert problems == []
 
 

@@ -50,19 +50,27 @@ function startWorker() {
   });
 }
 
+/** Return the model that is set, and the one whose people it gets boxes of, or null. */
+function chosen() {
+  const named = (wanted) => state.list.models.find(({ name }) => name === wanted);
+  const model = named(at("model").value);
+  return { model, finder: model.boxes_of ? named(model.boxes_of) : null };
+}
+
 /** Open the model and the engine that are set. */
 async function open({ restart }) {
   window.litepose.ready = false;
   if (restart || !state.worker) startWorker();
-  const model = state.list.models.find(({ name }) => name === at("model").value);
+  const { model, finder } = chosen();
   say(`Opening ${model.name} ...`);
   try {
     const engine = at("engine").value;
-    await ask({ kind: "open", model, engine, threads: Number(at("threads").value), base: base.href });
+    await ask({ kind: "open", model, finder, engine, threads: Number(at("threads").value), base: base.href });
     state.skeleton = model.spec.skeleton;
     state.times = [];
     window.litepose.ready = true;
-    say(`${model.name}, ${(model.bytes / 1e6).toFixed(1)} MB, ready`);
+    const boxes = finder ? ` in the boxes of ${finder.name}` : "";
+    say(`${model.name}${boxes}, ${((model.bytes + (finder?.bytes ?? 0)) / 1e6).toFixed(1)} MB, ready`);
   } catch (error) {
     if (error.message !== "settings changed") say(`${model.name} cannot be opened: ${error.message}`, true);
   }
@@ -235,8 +243,8 @@ function fill(id, values, chosen) {
 }
 
 function fillSides() {
-  const model = state.list.models.find(({ name }) => name === at("model").value);
-  const own = Math.min(...model.spec.input.size);
+  const { model, finder } = chosen();
+  const own = Math.min(...(finder ?? model).spec.input.size);
   const sides = [...new Set([...SIDES, own, state.list.short_side])].sort((a, b) => a - b);
   const note = (side) => side === own ? " (as trained)" : "";
   fill("side", sides.map((side) => [side, `${side} px${note(side)}`]), Math.min(state.list.short_side, own));
