@@ -87,10 +87,10 @@ def wait_until(page, expression, *, timeout_s=120):
         page.wait_for_timeout(50)
 
 
-def latest(page):
+def latest(page, *, timeout_s=120):
     """Return what the page finds next: {people, picture, input, times}."""
     page.evaluate("void (window.litepose.latest = null)")
-    wait_until(page, "window.litepose.latest !== null")
+    wait_until(page, "window.litepose.latest !== null", timeout_s=timeout_s)
     return page.evaluate("window.litepose.latest")
 
 

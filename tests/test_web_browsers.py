@@ -7,6 +7,7 @@ import pytest
 
 from browser import chromium
 from litepose import images
+from litepose.predictor import load
 from litepose.web import engine_files
 from other_browsers import firefox, webkit
 from page_in_browser import assert_same, browser, latest, open_page, served
@@ -60,13 +61,15 @@ def seen(opened, act):
     reason="needs make web WEBGPU=1",
 )
 def test_on_webgpu_the_page_finds_the_people_that_python_finds():
+    in_python = load("litepose_xs", threads=1, decode="fast", size=(128, 128))
     with served("-m", "litepose_xs") as (address, _), browser(chromium(), arguments=GPU_IN_SOFTWARE) as opened:
-        page, _ = open_page(opened, address, settings=[("side", OWN_SIDE)])
+        page, _ = open_page(opened, address, settings=[("side", "128")])
         if not page.evaluate("navigator.gpu?.requestAdapter().then(one => one !== null) ?? false"):
             pytest.skip("needs a Chromium with WebGPU, on SwiftShader at least")
         page.evaluate("document.querySelector('details').open = true")
         page.select_option("#engine", "webgpu")
-        for path in (EXAMPLES / "astronaut.jpg", EXAMPLES / "scene.jpg"):
-            page.set_input_files("#file", path)
-            assert_same(latest(page), images.read(path))
+        page.set_input_files("#file", EXAMPLES / "astronaut.jpg")
+        assert_same(
+            latest(page, timeout_s=500), images.read(EXAMPLES / "astronaut.jpg"), in_python
+        )  # minutes, in software
         assert page.evaluate("document.getElementById('engine').value") == "webgpu"

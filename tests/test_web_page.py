@@ -189,7 +189,7 @@ def plain_host(folder):
 @pytest.mark.slow
 @needs_engine
 def test_on_a_plain_host_the_page_works_in_a_folder_and_then_without_a_network(tmp_path):
-    write_site(tmp_path / "sub" / "pose", models("litepose_xs"))
+    write_site(tmp_path / "sub" / "pose", models("litepose_xs", "litehrnet_18", "lpn_50"))
     with browser(chromium()) as opened:
         with plain_host(tmp_path) as address:
             page, problems = open_page(opened, f"{address}/sub/pose/")
@@ -200,12 +200,23 @@ def test_on_a_plain_host_the_page_works_in_a_folder_and_then_without_a_network(t
             page.reload()
             wait_until(page, "window.litepose?.ready")
             assert page.evaluate("crossOriginIsolated")  # the service worker adds the headers: threads are possible
+            assert choose_model(page, "litehrnet_18").startswith("litehrnet_18 in the boxes of litepose_xs")
         page.reload()  # nobody serves any more
         wait_until(page, "window.litepose?.ready")
         page.set_input_files("#file", EXAMPLES / "scene.jpg")
         again = latest(page)
         assert [one["score"] for one in again["people"]] == pytest.approx([one["score"] for one in first["people"]])
         assert problems == []
+        assert choose_model(page, "litehrnet_18").startswith("litehrnet_18 in the boxes of litepose_xs")  # once used
+        assert choose_model(page, "lpn_50") == "lpn_50 cannot be opened: Failed to fetch"  # never used
+
+
+def choose_model(page, name):
+    """Choose a model as a person does; return what the page says then."""
+    page.evaluate("document.querySelector('details').open = true")
+    page.select_option("#model", name)
+    wait_until(page, "!document.getElementById('status').textContent.startsWith('Opening')")
+    return page.inner_text("#status")
 
 
 @pytest.mark.slow
