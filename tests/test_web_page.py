@@ -237,5 +237,8 @@ def test_a_served_model_answers_over_a_socket_and_ends_when_told(tmp_path):
             connection.putheader(name, value)
         connection.endheaders()  # no byte of the hundred megabytes is sent before the answer
         assert connection.getresponse().status == 413
+        connection.close()
+        connection.request("POST", "/v1/people", bytes(30_000_000), headers)  # who sends all of it gets the answer too
+        assert connection.getresponse().status == 413
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) in (0, -signal.SIGTERM)

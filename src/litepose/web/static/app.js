@@ -216,12 +216,13 @@ async function find(bitmap, still) {
 const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
 
 function show(found, between) {
-  window.litepose.latest = found;
+  window.litepose.latest = { ...found, skeleton: state.skeleton };
   redraw();
   state.times.push({ ...found.times, between });
   if (state.times.length > AVERAGED) state.times.shift();
   for (const step of ["pre", "network", "decode"]) {
-    at(step).textContent = `${median(state.times.map((one) => one[step])).toFixed(step === "network" ? 0 : 1)} ms`;
+    const middle = median(state.times.map((one) => one[step]));
+    at(step).textContent = `${middle.toFixed(middle < 20 ? 1 : 0)} ms`;
   }
   const gaps = state.times.map((one) => one.between).filter((one) => one !== null);
   at("fps").textContent = gaps.length ? (1000 / median(gaps)).toFixed(1) : "-";
@@ -234,7 +235,7 @@ function redraw() {
   const [width, height] = found.picture;
   if (overlay.width !== width || overlay.height !== height) Object.assign(overlay, { width, height });
   const minScore = Number(at("person-score").value);
-  draw(overlay, found.people, state.skeleton, { minScore, minKeypointScore: Number(at("keypoint-score").value) });
+  draw(overlay, found.people, found.skeleton, { minScore, minKeypointScore: Number(at("keypoint-score").value) });
   at("people").textContent = found.people.filter(({ score }) => score >= minScore).length;
 }
 
@@ -254,7 +255,7 @@ function fillSettings() {
   fill("model", state.list.models.map(({ name }) => [name, name]), state.list.models[0].name);
   fillSides();
   const engines = state.list.engines.filter((name) => name !== "webgpu" || navigator.gpu);
-  const names = { wasm: "WebAssembly (CPU)", webgpu: "WebGPU (on trial)" };
+  const names = { wasm: "WebAssembly", webgpu: "WebGPU (trial)" };
   fill("engine", engines.map((name) => [name, names[name]]), "wasm");
   const most = globalThis.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency || 1, 8) : 1;
   const counts = Array.from({ length: most }, (_, i) => i + 1);
