@@ -99,7 +99,8 @@ def _write_model(folder: Path, name: str, model: Offered, boxes_of: str | None) 
     """Write a model's file; return what the page must know of it. boxes_of: whose people a top-down one looks at."""
     from litepose.export_browser import MULTIPLE, write_browser_model
 
-    target = shutil.copy(model.path, folder / f"{name}.onnx")
+    target = folder / f"{name}.onnx"
+    shutil.copy(model.path, target)
     if boxes_of is None:
         with contextlib.suppress(MissingPackageError):
             write_browser_model(model.path, target)
