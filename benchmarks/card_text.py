@@ -194,7 +194,8 @@ def _sports(lspet: PckDiagnosis, name: str) -> str:
         "The 500 unselected pictures of the validation part of Leeds Sports Pose Extended, annotated boxes: PCK@0.2 "
         f"of the torso diagonal {lspet.pck:.3f}, over the {lspet.num_people} people whose diagonal is labelled. The "
         "labels are noisy, and about 10 of the pictures show a sports event that other photographs of training show "
-        "too (`python benchmarks/same_photographs.py DATA --parts`).\n\n" + _table(["people", "number", "PCK@0.2"], rows)
+        "too (`python benchmarks/same_photographs.py DATA --parts`).\n\n"
+        + _table(["people", "number", "PCK@0.2"], rows)
         + f"\n\n`litepose eval -m {name} --data lspet/val.json --protocol pck`"
     )  # fmt: skip
 
