@@ -5,7 +5,8 @@
 One thread, CPU time of the process, ONNX Runtime. Two networks take turns at a time (with more, each would find colder
 caches than in use); the median of the rounds' ratios is printed with its quartiles. Networks are those of our own
 families with random weights, at their published input sizes, as `litepose export` writes them; "plain" is without its
-rewrites. Latency does not depend on the weights. A peer from elsewhere is given by its ONNX file, with a size where the
+rewrites. Latency does not depend on the weights, so RTMPose-s is a network of its shape (rtmpose_shape.py). A peer from
+elsewhere is given by its ONNX file, with a size where the
 file takes any, and is compared with LitePose-XS; what is not given is not in the table. With --write the printed
 results of chain.py and footprint.py stand in the file too, run here (--quick leaves them out). Needs torch and onnx.
 """
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,8 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import numpy as np  # noqa: E402
 import onnxruntime  # noqa: E402
 import torch  # noqa: E402
+from rtmpose_shape import SIZE as RTMPOSE_SIZE  # noqa: E402
+from rtmpose_shape import rtmpose_s  # noqa: E402
 
 from litepose import checkpoints  # noqa: E402
 from litepose.export import export_onnx  # noqa: E402
@@ -39,6 +43,7 @@ from litepose.skeleton import COCO17, CROWDPOSE14  # noqa: E402
 
 WARM_UP = 3  # rounds that do not count
 XS = "litepose_xs"
+RTMPOSE = "shape of rtmpose_s"
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,8 @@ GOALS = (
     Goal(XS, f"{XS} plain", 1.10, "at least 1.10x"),
     Goal("litepose_s", "efficienthrnet_h1", 2.7, "at least 2.7x"),
     Goal("litepose_m", "openpose_light_1", 0.9, "within 10 %: at least 0.90x"),
+    Goal("lpn_50", RTMPOSE, 0, "none"),
+    Goal("litehrnet_18", RTMPOSE, 0, "none"),
 )
 FOREIGN_GOALS = {"yolo11n": 3.0}  # a part of a peer's name -> how much faster XS shall be
 
@@ -117,12 +124,23 @@ def row_of(
 
 
 def exported(name: str, folder: Path) -> Path:
-    """Export a network of ours with random weights, at its published input size."""
+    """Export a network of ours with random weights, at its published input size, or one of RTMPose-s's shape."""
+    if name == RTMPOSE:
+        return exported_rtmpose(folder / "rtmpose.onnx")
     model, _, form = name.partition(" ")
     torch.manual_seed(0)
     spec = checkpoints.default_spec(model, CROWDPOSE14 if model.startswith("litepose") else COCO17)
     network = checkpoints.build_network(spec).eval()
     return export_onnx(network, spec, folder / f"{model}_{form}.onnx", plain=form == "plain").path
+
+
+def exported_rtmpose(path: Path) -> Path:
+    torch.manual_seed(0)
+    image = torch.zeros(1, 3, *RTMPOSE_SIZE[::-1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter announces its successor
+        torch.onnx.export(rtmpose_s(), (image,), str(path), input_names=["image"], opset_version=17, dynamo=False)
+    return path
 
 
 def opened(path: Path, size: tuple[int, int] | None) -> Callable[[], object]:
