@@ -1,11 +1,12 @@
 """Time of the page's model in headless Chromium, beside the plain model in the same page and native ONNX Runtime.
 
-    python benchmarks/browser.py [--model litepose_xs] [--rounds 40] [--threads 1]
+    python benchmarks/browser.py [--model litepose_xs] [--beside litepose_xs] [--rounds 40] [--threads 1]
 
-Needs playwright and a Chromium, and the page's engine (make web). In one page, with one thread, three take turns: the
-model's file as it is at its own input size, its browser form at the same size, and the browser form at the page's
-first input size; after each turn native ONNX Runtime computes the plain file once, with as many threads. Inputs are
-those of a 4:3 camera. Wall time: a page cannot ask for CPU time, so ratios are of neighbouring runs, and medians.
+Needs playwright and a Chromium, and the page's engine (make web). In one page, with one thread, they take turns: the
+file of the model that it is compared with as it is, at its own input size; the model's browser form at its own size;
+and, where the page begins with a smaller input, that form at that size. After each turn native ONNX Runtime computes
+the plain file once, with as many threads. Inputs are those of a 4:3 camera. Wall time: a page cannot ask for CPU time,
+so ratios are of neighbouring runs, and medians.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import numpy as np
 import onnxruntime
 from playwright.sync_api import sync_playwright
 
-from litepose.predictor import load
+from litepose.predictor import Predictor, load
 from litepose.web.engine_files import VERSION
 from litepose.web.guard import HEADERS
 from litepose.web.site import SHORT_SIDE, Offered, write_site
@@ -63,24 +64,25 @@ OPEN = """async ({ variants, threads }) => {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="litepose_xs")
+    parser.add_argument("--beside", help="the plain model of all ratios; by default the model itself")
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--chromium", default=os.environ.get("LITEPOSE_CHROMIUM") or shutil.which("chromium"))
     asked = parser.parse_args()
 
-    source = path_of(asked.model)
-    spec = load(source, threads=1).spec
+    source, beside = path_of(asked.model), path_of(asked.beside or asked.model)
+    predictor, plain = load(source, threads=1), load(beside, threads=1)
     with tempfile.TemporaryDirectory() as folder:
-        (name,) = write_site(folder, {source.stem: Offered(source, spec)})
-        shutil.copy(source, Path(folder) / "models" / "plain.onnx")
-        own = load(source, threads=1).frame(CAMERA).size
-        small = small_size()
+        (name,) = write_site(folder, {source.stem: Offered(source, predictor.spec)})
+        shutil.copy(beside, Path(folder) / "models" / "plain.onnx")
+        own, small = plain.frame(CAMERA).size, first_size(predictor)
         variants = [
-            ("plain model, own size", "models/plain.onnx", own),
-            ("browser form, own size", f"models/{name}.onnx", own),
-            ("browser form, the page's size", f"models/{name}.onnx", small),
+            (f"plain {beside.stem}", "models/plain.onnx", own),
+            ("browser form, own size", f"models/{name}.onnx", predictor.frame(CAMERA).size),
         ]
-        session, image = native(source, own, asked.threads)
+        if small != variants[-1][2]:
+            variants.append(("browser form, the page's size", f"models/{name}.onnx", small))
+        session, image = native(beside, own, asked.threads)
         with served(folder) as address, sync_playwright() as running:
             browser = running.chromium.launch(executable_path=asked.chromium, args=["--no-sandbox"])
             page = browser.new_page()
@@ -123,8 +125,10 @@ def report(variants: list[tuple[str, str, tuple[int, int]]], times: list[list[fl
         )
 
 
-def small_size() -> tuple[int, int]:
+def first_size(predictor: Predictor) -> tuple[int, int]:
     """Return the page's first input for a 4:3 camera, as picture.js plans it."""
+    if min(predictor.spec.input.size) <= SHORT_SIDE:
+        return predictor.frame(CAMERA).size
     return (round(SHORT_SIDE * CAMERA[0] / CAMERA[1] / 16) * 16, SHORT_SIDE)
 
 

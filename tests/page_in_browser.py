@@ -9,9 +9,11 @@ import time
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 import litepose
+from litepose.predictor import load
 
 SOURCE = Path(litepose.__file__).parents[1]
 
@@ -40,11 +42,11 @@ def served(*arguments, environment=None):
 
 
 @contextlib.contextmanager
-def browser(executable, *, camera=None):
-    """Yield Chromium; camera: an .mjpeg file that its camera shows."""
+def browser(executable, *, camera=None, arguments=()):
+    """Yield Chromium; camera: an .mjpeg file that its camera shows. arguments: more of the command line."""
     playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
 
-    arguments = ["--no-sandbox"]
+    arguments = ["--no-sandbox", *arguments]
     if camera is not None:
         arguments += [
             "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
@@ -85,11 +87,24 @@ def wait_until(page, expression, *, timeout_s=120):
         page.wait_for_timeout(50)
 
 
-def latest(page):
+def latest(page, *, timeout_s=120):
     """Return what the page finds next: {people, picture, input, times}."""
     page.evaluate("void (window.litepose.latest = null)")
-    wait_until(page, "window.litepose.latest !== null")
+    wait_until(page, "window.litepose.latest !== null", timeout_s=timeout_s)
     return page.evaluate("window.litepose.latest")
+
+
+def assert_same(found, image, predictor=None, *, ties=0):
+    """Compare what the page found with Python, by default the mode "fast": everybody, all keypoints within 2 px.
+
+    ties: keypoints that may lie elsewhere: where two cells are equally hot, the last bit decides which is the peak.
+    """
+    people = (predictor or load("litepose_xs", threads=1, decode="fast"))(image)
+    assert len(found["people"]) == len(people) > 0
+    np.testing.assert_allclose([one["score"] for one in found["people"]], people.scores, atol=0.001)
+    triples = np.array([one["keypoints"] for one in found["people"]])
+    assert (np.abs(triples[..., :2] - people.keypoints).max(axis=-1) >= 2).sum() <= ties
+    assert np.abs(triples[..., 2] - people.keypoint_scores).max() < 0.005
 
 
 def write_camera(path, image, *, frames=30):

@@ -56,6 +56,7 @@ TABLE = {
     "drawing": FORMATS,
     "drawing_maps": [*FORMATS, "drawing"],
     "drawing_overlay": ["drawing"],
+    "drawing_sheet": [],
     "page": ["geometry", "files"],
     "failure_report*": [*FORMATS, "metrics*", "drawing", "page", "failure_report*"],
     "tracking*": FORMATS,

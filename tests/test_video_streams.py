@@ -32,8 +32,11 @@ class Sender(http.server.BaseHTTPRequestHandler):
     callers = 0
 
     def do_GET(self):
-        if self.path == "/clip.webm":
+        if self.path.startswith("/clip.webm"):
             self.send_file()
+            return
+        if self.path.startswith("/broken.webm"):
+            self.send_part()
             return
         type(self).callers += 1
         self.send_response(200)
@@ -52,6 +55,17 @@ class Sender(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         with contextlib.suppress(OSError):
             self.wfile.write(self.server.clip)
+
+    def send_part(self):
+        """Send what is asked for, and hang up half way, which is the end only where little is left."""
+        clip = self.server.clip
+        start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").split("-")[0])
+        self.send_response(206)
+        self.send_header("Content-Range", f"bytes {start}-{len(clip) - 1}/{len(clip)}")
+        self.send_header("Content-Length", str(len(clip) - start))
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            self.wfile.write(clip[start : start + len(clip) // 2 + 1])
 
     def log_message(self, *arguments):
         pass
@@ -198,6 +212,12 @@ def test_an_address_that_lasts_is_a_file_of_which_every_frame_counts(server):
     source = open_video(server.address + "/clip.webm")
     assert isinstance(source, VideoFile) and not source.live
     assert len(list(source.frames())) == 6
+
+
+def test_a_file_whose_transfer_breaks_off_is_gone_on_with(server):
+    source = open_video(server.address.replace("//", "//user:secret@") + "/broken.webm?token=secret")
+    assert len(list(source.frames())) == 6
+    assert "secret" not in source.path + source.name
 
 
 def test_an_address_where_nobody_answers_is_one_error_without_its_password():

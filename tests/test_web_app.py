@@ -177,8 +177,8 @@ def test_settings_without_meaning_are_refused(predictor, two, settings, words):
 
 
 async def call_guard(settings, messages, headers):
-    """Call the guard alone; return (status, how many messages of the body it read)."""
-    read, sent = 0, []
+    """Call the guard alone; return (status, how many messages of the body it read before it answered, and in all)."""
+    read, sent, before = 0, [], []
 
     async def receive():
         nonlocal read
@@ -187,6 +187,7 @@ async def call_guard(settings, messages, headers):
 
     async def send(message):
         sent.append(message)
+        before.append(read)
 
     async def app(scope, receive, send):
         pytest.fail("reached the application")
@@ -195,17 +196,17 @@ async def call_guard(settings, messages, headers):
     jobs = Jobs(1, 1)
     await Guard(app, settings, jobs, Metrics())(scope, receive, send)
     assert jobs.taken == 0
-    return sent[0]["status"], read
+    return sent[0]["status"], before[0], read
 
 
 @pytest.mark.parametrize("declared", [True, False])
-def test_a_hundred_megabytes_are_refused_without_being_read(declared):
+def test_a_hundred_megabytes_are_refused_without_being_read_and_then_passed_over(declared):
     piece = bytes(10**6)
-    messages = iter([{"type": "http.request", "body": piece, "more_body": True}] * 100)
+    messages = iter([{"type": "http.request", "body": piece, "more_body": True}] * 1000)
     headers = [(b"content-type", b"image/jpeg")] + ([(b"content-length", b"100000000")] if declared else [])
-    status, read = asyncio.run(call_guard(ServeSettings(max_upload_mb=5), messages, headers))
+    status, before, read = asyncio.run(call_guard(ServeSettings(max_upload_mb=5), messages, headers))
     assert status == 413
-    assert read == (0 if declared else 6)
+    assert before == (0 if declared else 6) and read - before == 201  # who sends without an end is cut off all the same
 
 
 def test_a_body_that_does_not_come_is_given_up():

@@ -14,8 +14,8 @@ from litepose.codecs.grouping import assign
 from litepose.geometry import Warp, size_of
 from litepose.predictor import Predictor, load, normalise
 from litepose.spec import InputSpec
-from litepose.web.site import Offered, runs_in_page
-from litepose.weights import path_of
+from litepose.web.site import Offered, finds_people, reads_crops
+from litepose.weights import names, path_of
 from web_node import run_module
 
 DECODE = 'import { decode } from "{STATIC}/decode.js"; answer(decode(given.outputs, given.spec, given.size));'
@@ -139,14 +139,20 @@ def test_the_page_makes_the_input_that_python_makes(size, side):
 def test_the_page_takes_models_that_it_decodes_and_no_others():
     path = Path("a.onnx")
     spec = dot_spec()
-    assert runs_in_page(Offered(path, spec))
-    assert not runs_in_page(Offered(path, crop_spec()))
-    assert not runs_in_page(Offered(path, dot_spec(grouping="limbs")))
-    assert not runs_in_page(Offered(path, spec, size=(256, 256)))
-    assert not runs_in_page(Offered(path.with_suffix(".safetensors"), spec))
+    assert finds_people(Offered(path, spec)) and not reads_crops(Offered(path, spec))
+    assert not finds_people(Offered(path, crop_spec()))
+    assert not finds_people(Offered(path, dot_spec(grouping="limbs")))
+    assert not finds_people(Offered(path, spec, size=(256, 256)))
+    assert not finds_people(Offered(path.with_suffix(".safetensors"), spec))
     pixels = dataclasses.replace(spec.input, pixels=True)
-    assert not runs_in_page(Offered(path, dataclasses.replace(spec, input=pixels)))
-    assert runs_in_page(Offered(path_of("litepose_xs"), load("litepose_xs", threads=1).spec))
+    assert not finds_people(Offered(path, dataclasses.replace(spec, input=pixels)))
+    assert reads_crops(Offered(path, crop_spec())) and reads_crops(Offered(path, crop_spec(), size=(192, 256)))
+    assert not reads_crops(Offered(path, crop_spec(), size=(96, 128)))
+    for other in (crop_spec(refinement="dark"), crop_spec(nms="soft"), crop_spec(resize="box_udp", refinement="udp")):
+        assert not reads_crops(Offered(path, other))
+    for name in names():
+        offered = Offered(path_of(name), load(name, threads=1).spec, load(name, threads=1).runtime.size)
+        assert finds_people(offered) != reads_crops(offered), name  # everything that ships is one of both
 
 
 def test_pixels_are_normalised_as_in_python():

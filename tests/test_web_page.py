@@ -6,6 +6,7 @@ import functools
 import http.client
 import http.server
 import json
+import re
 import signal
 import threading
 import urllib.request
@@ -22,7 +23,7 @@ from litepose.predictor import load
 from litepose.web import engine_files
 from litepose.web.serving import offered, open_models
 from litepose.web.site import SHORT_SIDE, STATIC, write_site
-from page_in_browser import browser, latest, open_page, served, wait_until, write_camera
+from page_in_browser import assert_same, browser, latest, open_page, served, wait_until, write_camera
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 OWN_SIDE = "192"  # of litepose_xs
@@ -42,33 +43,26 @@ def models(*names):
     return offered(names, open_models(names, threads=1, decode=None))
 
 
-def assert_same(found, image, *, size=None):
-    """Compare what the page found with the mode "fast" in Python: everybody, all keypoints within 2 px."""
-    people = load("litepose_xs", threads=1, decode="fast", size=size)(image)
-    assert len(found["people"]) == len(people) > 0
-    np.testing.assert_allclose([one["score"] for one in found["people"]], people.scores, atol=0.001)
-    triples = np.array([one["keypoints"] for one in found["people"]])
-    assert np.abs(triples[..., :2] - people.keypoints).max() < 2
-    assert np.abs(triples[..., 2] - people.keypoint_scores).max() < 0.005
-
-
 @needs_engine
 def test_the_site_is_a_folder_that_says_what_it_holds(tmp_path):
-    assert write_site(tmp_path, models("litepose_xs", "lpn_50")) == ["litepose_xs"]
+    assert write_site(tmp_path, models("lpn_50", "litepose_xs")) == ["litepose_xs", "lpn_50"]
     listed = json.loads((tmp_path / "models.json").read_text())
-    (model,) = listed["models"]
+    model, top_down = listed["models"]
+    assert model["boxes_of"] is None and top_down["boxes_of"] == "litepose_xs"
     assert listed["short_side"] == SHORT_SIDE and listed["engines"][0] == "wasm"
     data = (tmp_path / model["file"]).read_bytes()
     assert len(data) == model["bytes"] and model["spec"]["skeleton"]["name"] == "coco17"
     assert (tmp_path / "ort" / "LICENSE").read_text().startswith("onnxruntime-web")
     worker = (tmp_path / "service-worker.js").read_text()
-    assert '"ort/ort-wasm-simd-threaded.wasm"' in worker and '"VERSION"' not in worker and '"FILES"' not in worker
+    assert not any(mark in worker for mark in ('"VERSION"', '"FILES"', '"LATER"'))
+    kept, later = (json.loads(found) for found in re.findall(r"= (?:new Set\()?(\[.*?\])", worker)[:2])
+    assert "ort/ort-wasm-simd-threaded.wasm" in kept and model["file"] in kept and top_down["file"] in later
     assert "http://" not in "".join(path.read_text() for path in tmp_path.glob("*.js"))  # nothing from elsewhere
 
 
 @needs_engine
 def test_models_that_the_page_cannot_run_are_refused(tmp_path):
-    with pytest.raises(SettingError, match="lpn_50 is not such a one"):
+    with pytest.raises(SettingError, match=r"needs a bottom-up model .* lpn_50 is not such a one"):
         write_site(tmp_path, models("lpn_50"))
 
 
@@ -120,9 +114,29 @@ def test_the_page_finds_the_people_that_python_finds(camera, tmp_path):
         page.select_option("#side", str(SHORT_SIDE))
         found = [latest(page), latest(page)][1]  # the first may have begun before
         assert found["input"] == [208, 160]
-        assert_same(found, images.read(base64.b64decode(page.evaluate(GRAB))), size=(208, 160))
+        smaller = load("litepose_xs", threads=1, decode="fast", size=(208, 160))
+        assert_same(found, images.read(base64.b64decode(page.evaluate(GRAB))), smaller)
         page.click("#stop")
         assert page.inner_text("#fps") == "-" and page.is_visible("#invitation")
+        assert problems == []
+
+
+@pytest.mark.slow
+@needs_engine
+@pytest.mark.parametrize("name", ["litehrnet_18", "lpn_50"])
+def test_top_down_models_find_in_the_page_what_they_find_in_python(name, camera, tmp_path):
+    in_python = load(name, threads=1, boxes=load("litepose_xs", threads=1, decode="fast"))
+    large = cv2.resize(cv2.imread(str(EXAMPLES / "astronaut.jpg")), (1800, 1800), interpolation=cv2.INTER_CUBIC)
+    cv2.imwrite(str(tmp_path / "large.png"), large)
+    with served("-m", "litepose_xs", "-m", name) as (address, _), browser(chromium(), camera=camera) as opened:
+        page, problems = open_page(opened, address, settings=[("model", name), ("side", OWN_SIDE)])
+        assert f"{name} in the boxes of litepose_xs" in page.inner_text("#status")
+        for path in (EXAMPLES / "astronaut.jpg", EXAMPLES / "scene.jpg", tmp_path / "large.png"):
+            page.set_input_files("#file", path)
+            assert_same(latest(page), images.read(path), in_python, ties=1)
+        page.click("#camera")
+        found = latest(page)
+        assert_same(found, images.read(base64.b64decode(page.evaluate(GRAB))), in_python, ties=1)
         assert problems == []
 
 
@@ -175,7 +189,7 @@ def plain_host(folder):
 @pytest.mark.slow
 @needs_engine
 def test_on_a_plain_host_the_page_works_in_a_folder_and_then_without_a_network(tmp_path):
-    write_site(tmp_path / "sub" / "pose", models("litepose_xs"))
+    write_site(tmp_path / "sub" / "pose", models("litepose_xs", "litehrnet_18", "lpn_50"))
     with browser(chromium()) as opened:
         with plain_host(tmp_path) as address:
             page, problems = open_page(opened, f"{address}/sub/pose/")
@@ -186,12 +200,23 @@ def test_on_a_plain_host_the_page_works_in_a_folder_and_then_without_a_network(t
             page.reload()
             wait_until(page, "window.litepose?.ready")
             assert page.evaluate("crossOriginIsolated")  # the service worker adds the headers: threads are possible
+            assert choose_model(page, "litehrnet_18").startswith("litehrnet_18 in the boxes of litepose_xs")
         page.reload()  # nobody serves any more
         wait_until(page, "window.litepose?.ready")
         page.set_input_files("#file", EXAMPLES / "scene.jpg")
         again = latest(page)
         assert [one["score"] for one in again["people"]] == pytest.approx([one["score"] for one in first["people"]])
         assert problems == []
+        assert choose_model(page, "litehrnet_18").startswith("litehrnet_18 in the boxes of litepose_xs")  # once used
+        assert choose_model(page, "lpn_50") == "lpn_50 cannot be opened: Failed to fetch"  # never used
+
+
+def choose_model(page, name):
+    """Choose a model as a person does; return what the page says then."""
+    page.evaluate("document.querySelector('details').open = true")
+    page.select_option("#model", name)
+    wait_until(page, "!document.getElementById('status').textContent.startsWith('Opening')")
+    return page.inner_text("#status")
 
 
 @pytest.mark.slow
@@ -211,6 +236,9 @@ def test_a_served_model_answers_over_a_socket_and_ends_when_told(tmp_path):
         for name, value in {**headers, "content-length": "100000000"}.items():
             connection.putheader(name, value)
         connection.endheaders()  # no byte of the hundred megabytes is sent before the answer
+        assert connection.getresponse().status == 413
+        connection.close()
+        connection.request("POST", "/v1/people", bytes(30_000_000), headers)  # who sends all of it gets the answer too
         assert connection.getresponse().status == 413
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) in (0, -signal.SIGTERM)

@@ -122,14 +122,12 @@ def _named(sources: list[str], options: VideoOptions) -> dict[str, Any]:
 
 
 def _stem(source: str) -> str:
-    import re
-
-    from litepose.video.streams import without_password
+    from litepose.video.streams import name_of
 
     if source.isdecimal() and not Path(source).exists():
         return f"camera{source}"
     if "://" in source:
-        return re.sub(r"[^\w.-]+", "-", without_password(source).split("://", 1)[1]).strip("-.") or "stream"
+        return name_of(source)
     return Path(source).stem
 
 

@@ -17,7 +17,7 @@ def run(
             "-m",
             "--model",
             help="A shipped model's name, an exported file or a checkpoint; may be given several times. The first is "
-            "the API's default. Default: litepose_xs.",
+            "the API's default. Default: all that ship, litepose_xs first.",
         ),
     ] = None,
     host: Annotated[
@@ -47,11 +47,11 @@ def run(
     import sys
 
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # broken pictures are reported by us
-    from litepose.web.serving import offered, open_models, serve
+    from litepose.web.serving import offered, open_models, serve, shipped
     from litepose.web.settings import ServeSettings
     from litepose.web.site import write_site
 
-    models = model or ["litepose_xs"]
+    models = model or shipped()
     if write is not None:
         names = write_site(write, offered(models, open_models(models, threads=1, decode=decode)))
         print(f"{', '.join(names)} -> {write}/index.html")

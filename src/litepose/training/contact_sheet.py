@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from litepose import drawing
+from litepose import drawing, drawing_sheet
 from litepose.codecs import AECodec, HeatmapCodec
 from litepose.codecs.ae_targets import AETargets
 from litepose.codecs.heatmap_targets import HeatmapTargets, cell_px
@@ -24,10 +24,6 @@ from litepose.spec import PoseSpec
 from litepose.training.data import TrainingSamples
 
 SIDES_PX = (192, 320)  # of a tile's longer side, shorter and longer
-SHEET_PX = 1320  # wide at most, where more than one sample fits
-MARGIN_PX, LINE_PX = 10, 18
-PAPER, INK = (250, 250, 250), (40, 40, 40)
-FONT, FONT_SIZE = cv2.FONT_HERSHEY_SIMPLEX, 0.42
 PARTLY_COLOUR = (0, 160, 255)
 LEGEND = (
     "Left: people as the targets group them, one colour each; hatched: nothing is learned there.",
@@ -60,12 +56,8 @@ def contact_sheet(samples: TrainingSamples, spec: PoseSpec, numbers: Sequence[in
         learned = learned_from(spec.codec.encode(sample, size), spec, size)
         source = samples.sources[samples.plan(number)[0]].name
         lines = [f"{number}: {source}, {sample.id}"[:80], _words(learned)]
-        tiles.append(_with_lines(draw_learned(np.ascontiguousarray(sample.image), learned), lines))
-    sheet = _arranged(tiles)
-    head = np.full((LINE_PX * (len(LEGEND) + 2), sheet.shape[1], 3), PAPER, np.uint8)
-    for row, line in enumerate((title, *LEGEND), start=1):
-        _write(head, line, (MARGIN_PX, row * LINE_PX))
-    return np.concatenate([head, sheet])
+        tiles.append(drawing_sheet.with_lines(draw_learned(np.ascontiguousarray(sample.image), learned), lines))
+    return drawing_sheet.arrange(tiles, title=(title, *LEGEND))
 
 
 def draw_learned(image: np.ndarray, learned: Learned) -> np.ndarray:
@@ -81,7 +73,7 @@ def draw_learned(image: np.ndarray, learned: Learned) -> np.ndarray:
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR) // 2 + 20
     grey = drawing.hatch(drawing.hatch(grey, partly, colour=PARTLY_COLOUR), nowhere)
     right = drawing.draw_heatmap(grey, learned.heatmap, Warp.identity(shown))
-    gap = np.full((shown[1], 2, 3), PAPER, np.uint8)
+    gap = drawing_sheet.paper(shown[1], 2)
     return np.concatenate([left, gap, right], axis=1)
 
 
@@ -171,30 +163,3 @@ def _words(learned: Learned) -> str:
         names = ", ".join(learned.unknown[:3]) + (", ..." if len(learned.unknown) > 3 else "")
         text += f"; not learned: {names}"
     return text
-
-
-def _with_lines(tile: np.ndarray, lines: Sequence[str]) -> np.ndarray:
-    """Return a tile with text below it, cut off where it would be wider."""
-    foot = np.full((LINE_PX * len(lines) + 6, tile.shape[1], 3), PAPER, np.uint8)
-    for row, line in enumerate(lines, start=1):
-        while line and cv2.getTextSize(line, FONT, FONT_SIZE, 1)[0][0] > tile.shape[1]:
-            line = line[:-1]
-        _write(foot, line, (0, row * LINE_PX - 3))
-    return np.concatenate([tile, foot])
-
-
-def _arranged(tiles: Sequence[np.ndarray]) -> np.ndarray:
-    """Put tiles of about one size into as many columns as fit."""
-    height, width = (max(tile.shape[axis] for tile in tiles) + MARGIN_PX for axis in (0, 1))
-    columns = max(1, min(len(tiles), (SHEET_PX - MARGIN_PX) // width))
-    rows = -(-len(tiles) // columns)
-    sheet = np.full((rows * height + MARGIN_PX, columns * width + MARGIN_PX, 3), PAPER, np.uint8)
-    for n, tile in enumerate(tiles):
-        top, left = n // columns * height + MARGIN_PX, n % columns * width + MARGIN_PX
-        sheet[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
-    return sheet
-
-
-def _write(canvas: np.ndarray, text: str, place: tuple[int, int]) -> None:
-    plain = text.encode("ascii", "replace").decode()
-    cv2.putText(canvas, plain, place, FONT, FONT_SIZE, INK, 1, cv2.LINE_AA)

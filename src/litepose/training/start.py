@@ -18,9 +18,11 @@ from litepose.errors import CheckpointError, RecipeError, SettingError, SpecErro
 from litepose.geometry import check_input_size
 from litepose.losses import LOSSES, Loss
 from litepose.models.layers import PoseNetwork
+from litepose.models.litepose import LitePose
 from litepose.models.litepose_super import KERNEL_MAPS, LitePoseSuper, sort_channels
 from litepose.spec import PoseSpec
 from litepose.supernet import SPACE_KEY
+from litepose.training.growing import grow
 from litepose.training.heads import carry_over, channel_axes
 from litepose.training.recipe import Recipe, parse_recipe
 
@@ -151,6 +153,8 @@ def _load_matching(
     for state, old in candidates:
         if spec is not None and old is not None and _channel_names(old) != _channel_names(spec):
             state = carry_over(state, own, old=old, new=spec)
+        if isinstance(network, LitePose) and not network.is_supernet:
+            state = grow(state, network) or state
         fitting = {name: tensor for name, tensor in state.items() if name in own and own[name].shape == tensor.shape}
         found.append((fitting, [name for name in state if name not in fitting]))
     fitting, unused = max(found, key=lambda one: len(one[0]))
@@ -179,6 +183,9 @@ def take_over(network: PoseNetwork, path: str | Path, *, spec: PoseSpec) -> list
     notes = [f"{total - len(fresh) - len(heads)} of {total} tensors taken over from {path}."]
     if old is not None and heads:
         notes.append(f"Heads ({len(heads)} tensors) for other keypoints: {_kept_channels(old, spec)}.")
+    wider = _wider(candidates[0][0], network) - set(fresh)
+    if wider:
+        notes.append(f"{len(wider)} of them are wider here: the file's channels come first, the others start anew.")
     if fresh:
         notes.append(f"Fresh, because name or shape differ: {', '.join(fresh)}.")
     if unused:
@@ -195,6 +202,11 @@ def take_over(network: PoseNetwork, path: str | Path, *, spec: PoseSpec) -> list
             sort_channels(network)
             notes.append("Channels sorted by importance.")
     return notes
+
+
+def _wider(state: Mapping[str, Tensor], network: nn.Module) -> set[str]:
+    own = network.state_dict()
+    return {name for name in own if name in state and own[name].numel() > state[name].numel()}
 
 
 def _is_supernet(path: Path, model: str) -> bool:

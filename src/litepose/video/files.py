@@ -6,7 +6,8 @@ times that it has; then an error says what was missing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,27 @@ TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTAT
 
 
 class VideoFile:
-    """A file, or an address that gives one, as a Source. Raises VideoError where it cannot be played at all."""
+    """A file as a Source. Raises VideoError where it cannot be played at all.
+
+    path: where it lies, or what messages shall call it. name: for files written; None = the path's. connect: opens a
+    file that lies elsewhere, as PyAV's container.
+    """
 
     live = False
 
-    def __init__(self, path: str | Path, clip: Clip = Clip()) -> None:  # noqa: B008 - frozen
+    def __init__(
+        self,
+        path: str | Path,
+        clip: Clip = Clip(),  # noqa: B008 - frozen
+        *,
+        name: str | None = None,
+        connect: Callable[[], Any] | None = None,
+    ) -> None:
         self.path = str(path)
-        self.name = Path(self.path).name
+        self.name = Path(self.path).name if name is None else name
         self.clip = clip
-        with open_container(self.path) as container:
+        self._open = connect or functools.partial(open_container, self.path)
+        with self._open() as container:
             stream = picture_stream(container, self.path)
             rate = stream.guessed_rate or stream.average_rate
             self.rate = float(rate) if rate else None
@@ -55,7 +68,7 @@ class VideoFile:
         """Yield all frames from the start of the clip on."""
         av = import_av()
         number, damaged, last_s = 0, 0, 0.0
-        with open_container(self.path) as container:
+        with self._open() as container:
             stream = picture_stream(container, self.path)
             stream.thread_type = "AUTO"
             began = 0.0 if container.start_time is None else container.start_time / av.time_base
@@ -94,11 +107,11 @@ class VideoFile:
         return 1 / self.rate if self.rate else 1 / 25
 
 
-def open_container(path: str, **settings: Any) -> Any:
-    """Return PyAV's open container. Raises VideoError, MissingPackageError."""
+def open_container(path: str) -> Any:
+    """Return PyAV's open container of a file. Raises VideoError, MissingPackageError."""
     av = import_av()
     try:
-        return av.open(path, **settings)
+        return av.open(path)
     except FileNotFoundError as error:
         raise VideoError(f"There is no video {path}. Check the name.") from error
     except (av.FFmpegError, OSError) as error:
@@ -117,9 +130,7 @@ def picture_stream(container: Any, name: str) -> Any:
         )
     if not streams:
         found = sorted({one.type for one in container.streams})
-        raise VideoError(
-            f"{name} has no moving pictures: it holds {', '.join(found)}. Give a file with a video stream."
-        )
+        raise VideoError(f"{name} has no moving pictures: it holds {', '.join(found)}. Give one with a video stream.")
     if streams[0].codec_context is None:
         raise VideoError(
             f"{name} holds video of a codec that this FFmpeg cannot decode. Convert it to H.264, VP9 or AV1 first."

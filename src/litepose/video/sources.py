@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import glob
 import re
 from pathlib import Path
@@ -9,7 +10,15 @@ from pathlib import Path
 from litepose.errors import VideoError
 from litepose.video.base import Clip, Source
 from litepose.video.files import SUFFIXES, VideoFile
-from litepose.video.streams import connected, open_camera, open_stream
+from litepose.video.streams import (
+    connected,
+    is_rtsp,
+    lasts,
+    name_of,
+    open_camera,
+    open_stream,
+    without_password,
+)
 
 ADDRESS = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
@@ -39,14 +48,23 @@ def find_videos(sources: list[str]) -> list[str]:
 def open_video(source: str | int | Path, clip: Clip = Clip()) -> Source:  # noqa: B008 - frozen
     """Return a source of frames: a camera by number, an address (rtsp, http, ...), a file.
 
-    An address that says how long it lasts is a file, of which every frame counts; others are live. Raises VideoError,
-    MissingPackageError.
+    An address that says how long it lasts is a file, of which every frame counts; others are live, and so is RTSP.
+    Raises VideoError, MissingPackageError.
     """
     name = str(source)
     if name.isdecimal() and not Path(name).exists():
         return open_camera(int(name), clip)
     if ADDRESS.match(name) and not name.lower().startswith("file:"):
-        with connected(name) as container:
-            lasting = container.duration is not None and container.duration > 0
-        return VideoFile(name, clip) if lasting else open_stream(name, clip)
+        return _open_address(name, clip)
     return VideoFile(name, clip)
+
+
+def _open_address(address: str, clip: Clip) -> Source:
+    if is_rtsp(address):
+        return open_stream(address, clip)
+    with connected(address) as container:
+        lasting = lasts(container)
+    if not lasting:
+        return open_stream(address, clip)
+    connect = functools.partial(connected, address)
+    return VideoFile(without_password(address), clip, name=name_of(address), connect=connect)

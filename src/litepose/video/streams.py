@@ -1,7 +1,7 @@
 """Live sources: cameras and network streams, connected again where they break off.
 
 Times are those of arrival, from the first frame on, so that they go on over a break. Cameras are opened by number
-through OpenCV, which counts them on every system; streams (RTSP, HTTP, ...) by PyAV, with no buffer of FFmpeg's own.
+through OpenCV, which counts them on every system; streams (RTSP, HTTP, ...) by PyAV.
 """
 
 from __future__ import annotations
@@ -18,20 +18,34 @@ import numpy as np
 
 from litepose.errors import VideoError
 from litepose.video.base import Clip, VideoFrame, import_av
-from litepose.video.files import open_container, picture_stream, upright
+from litepose.video.files import picture_stream, upright
 
 PATIENCE_S = 10.0  # without a frame, before a live source is given up
 PAUSE_S = 0.5  # between two attempts
 TIMEOUT_S = 5.0  # of one attempt, and of one read
-# Look at a stream for a second, not five, before its first frame comes out; and hold none back afterwards.
-STREAM_OPTIONS = {"analyzeduration": "1000000", "fflags": "nobuffer", "flags": "low_delay"}
-RTSP_OPTIONS = {**STREAM_OPTIONS, "rtsp_transport": "tcp"}
+# Streams are looked at for a second before the first frame comes out (FFmpeg: five). TCP loses nothing; cameras without
+# it are asked by UDP. A file over HTTP goes on where it broke off.
+RTSP_OPTIONS = {"analyzeduration": "1000000", "rtsp_flags": "prefer_tcp"}
+OTHER_OPTIONS = {"analyzeduration": "1000000", "reconnect": "1", "reconnect_delay_max": "4"}
+SECRETS = re.compile(r"(?<![a-z])(pass(?:word|wd)?|pwd|token|secret|key|auth)=[^&;/]*", re.IGNORECASE)
 
 
 class _Connection(Protocol):
     def __call__(self) -> Iterator[np.ndarray]:
-        """Connect and yield pictures until the source ends; raises VideoError."""
+        """Connect and yield pictures until the source ends; raises VideoError, PlayedOut."""
         ...
+
+
+class StreamError(VideoError):
+    """A stream that cannot be had. reason: in a few words."""
+
+    def __init__(self, shown: str, reason: str) -> None:
+        super().__init__(f"{shown} cannot be opened: {reason}. Check the address, and that it is sending.")
+        self.reason = reason
+
+
+class PlayedOut(Exception):
+    """A stream of a known length came to its end, so that there is nothing to wait for."""
 
 
 class LiveSource:
@@ -68,10 +82,12 @@ class LiveSource:
                         yield VideoFrame(number, heard - begun, image)
                         number += 1
                 failure = "it ended"
+            except PlayedOut:
+                return
             except VideoError as error:
                 if begun is None:
                     raise
-                failure = str(error)
+                failure = error.reason if isinstance(error, StreamError) else str(error)
             if begun is None:
                 raise VideoError(f"{self.shown} gave no frame: it ended at once. Check that it is sending.")
             if time.monotonic() - heard > self.patience_s:
@@ -112,31 +128,56 @@ def open_stream(address: str, clip: Clip = Clip(), *, patience_s: float = PATIEN
         av = import_av()
         with connected(address) as container:
             stream = picture_stream(container, shown)
+            asked = time.monotonic()
             try:
                 for frame in container.decode(stream):
                     yield upright(frame)
+                    asked = time.monotonic()
             except (av.FFmpegError, OSError) as error:
-                raise VideoError(f"{shown}: {type(error).__name__}") from error
+                raise StreamError(shown, _reason(error, asked)) from error
+            if lasts(container):
+                raise PlayedOut
 
-    name = re.sub(r"[^\w.-]+", "-", shown.split("://", 1)[-1]).strip("-.") or "stream"
-    return LiveSource(name, shown, connect, clip=clip, patience_s=patience_s)
+    return LiveSource(name_of(address), shown, connect, clip=clip, patience_s=patience_s)
+
+
+def is_rtsp(address: str) -> bool:
+    """Return whether an address is of RTSP, whose sender never waits, not even with a file."""
+    return address.lower().startswith("rtsp")
+
+
+def lasts(container: Any) -> bool:
+    """Return whether a container says how long it lasts."""
+    return container.duration is not None and container.duration > 0
 
 
 def connected(address: str) -> Any:
     """Return PyAV's container of an address. Raises VideoError, which does not show its password."""
-    options = RTSP_OPTIONS if address.lower().startswith("rtsp") else STREAM_OPTIONS
+    av = import_av()
+    options = RTSP_OPTIONS if is_rtsp(address) else OTHER_OPTIONS
+    asked = time.monotonic()
     try:
-        return open_container(address, options=options, timeout=TIMEOUT_S)
-    except VideoError as error:
-        reason = str(error.__cause__ or error).replace(address, without_password(address))
-        raise VideoError(
-            f"{without_password(address)} cannot be opened: {reason}. Check the address, and that it is sending."
-        ) from None
+        return av.open(address, options=options, timeout=TIMEOUT_S)
+    except (av.FFmpegError, OSError) as error:
+        raise StreamError(without_password(address), _reason(error, asked)) from None
 
 
 def without_password(address: str) -> str:
-    """Return an address without user and password."""
-    return re.sub(r"://[^/@]*@", "://", address)
+    """Return an address without user and password, and without what its parameters keep secret."""
+    return SECRETS.sub(r"\1=***", re.sub(r"://[^/?#]*@", "://", address))
+
+
+def name_of(address: str) -> str:
+    """Return a file name for an address."""
+    return re.sub(r"[^\w.-]+", "-", without_password(address).split("://", 1)[-1]).strip("-.") or "stream"
+
+
+def _reason(error: BaseException, asked_s: float) -> str:
+    """Return what FFmpeg says, in lower case; when it runs out of time, asked at asked_s, it says anything."""
+    if time.monotonic() - asked_s >= TIMEOUT_S:
+        return f"nothing came within {TIMEOUT_S:g} s"
+    text = getattr(error, "strerror", None) or type(error).__name__
+    return text[0].lower() + text[1:]
 
 
 def _cameras() -> str:

@@ -24,7 +24,7 @@ class Window:
                 "out and look at the file that -o names."
             )
         try:
-            cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL)
+            cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_GUI_NORMAL)  # without Qt's tools
         except cv2.error as error:
             raise SettingError(
                 f"--show opens a window, which this OpenCV ({cv2.__version__}) cannot: it is built without. Replace "

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import math
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -28,6 +29,7 @@ ONE, BATCH, METRICS = "/v1/people", "/v1/people/batch", "/metrics"
 TYPES = {ONE: PICTURE_TYPES, BATCH: (BATCH_TYPE,)}
 COUNTED = (ONE, BATCH, "/v1/models", "/health", METRICS)
 DRAINED_BYTES = 10**6  # of a body that is refused: who is still writing when the connection ends may miss the answer
+LINGERING_BYTES, LINGERING_S = 200e6, 5.0  # of one that is too large, after the answer
 
 # COOP and COEP: the page's engine gets threads only in a context that shares nothing with other sites.
 HEADERS = {
@@ -74,7 +76,7 @@ class Guard:
         try:
             await self._guarded(scope, receive, counted)
         except Refusal as refusal:
-            await _answer(counted, refusal)
+            await _answer(counted, refusal, receive)
         finally:
             path = scope["path"]
             self.metrics.answered(path if path in COUNTED else "page", status)
@@ -173,18 +175,21 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return replayed
 
 
-async def _drain(receive: Receive, deadline: float) -> None:
-    """Read the rest of a small body and forget it."""
+async def _drain(receive: Receive, deadline: float, *, most: float = math.inf) -> None:
+    """Read the rest of a body, up to `most` bytes of it, and forget it."""
+    read = 0
     try:
-        while True:
+        while read <= most:
             message = await asyncio.wait_for(receive(), max(deadline - time.monotonic(), 0))
+            read += len(message.get("body", b""))
             if message["type"] == "http.disconnect" or not message.get("more_body", False):
                 return
     except TimeoutError:
         return
 
 
-async def _answer(send: Send, refusal: Refusal) -> None:
+async def _answer(send: Send, refusal: Refusal, receive: Receive) -> None:
+    """Send a refusal. Who still sends too much is listened to for a moment: cut off, many clients do not read it."""
     body = json.dumps({"error": str(refusal)}).encode()
     headers = {"content-type": "application/json", "content-length": str(len(body)), **refusal.headers}
     await send(
@@ -194,4 +199,7 @@ async def _answer(send: Send, refusal: Refusal) -> None:
             "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
         }
     )
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": body, "more_body": True})
+    if refusal.status == 413:
+        await _drain(receive, time.monotonic() + LINGERING_S, most=LINGERING_BYTES)
+    await send({"type": "http.response.body", "body": b""})

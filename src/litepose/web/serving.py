@@ -62,6 +62,14 @@ def serve(
             uvicorn.Server(config).run(sockets=[listening])
 
 
+def shipped() -> list[str]:
+    """Return the names of all shipped models, the default one first. Raises ModelError where none ships."""
+    from litepose.weights import DEFAULT, names, path_of
+
+    path_of(DEFAULT)
+    return sorted(names(), key=lambda name: name != DEFAULT)
+
+
 def open_models(models: Sequence[str], *, threads: int, decode: str | None) -> dict[str, Predictor]:
     """Return predictors by name, a file's being its stem. Raises SettingError where two have one."""
     from litepose.predictor import load

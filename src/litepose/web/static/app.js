@@ -50,19 +50,27 @@ function startWorker() {
   });
 }
 
+/** Return the model that is set, and the one whose people it gets boxes of, or null. */
+function chosen() {
+  const named = (wanted) => state.list.models.find(({ name }) => name === wanted);
+  const model = named(at("model").value);
+  return { model, finder: model.boxes_of ? named(model.boxes_of) : null };
+}
+
 /** Open the model and the engine that are set. */
 async function open({ restart }) {
   window.litepose.ready = false;
   if (restart || !state.worker) startWorker();
-  const model = state.list.models.find(({ name }) => name === at("model").value);
+  const { model, finder } = chosen();
   say(`Opening ${model.name} ...`);
   try {
     const engine = at("engine").value;
-    await ask({ kind: "open", model, engine, threads: Number(at("threads").value), base: base.href });
+    await ask({ kind: "open", model, finder, engine, threads: Number(at("threads").value), base: base.href });
     state.skeleton = model.spec.skeleton;
     state.times = [];
     window.litepose.ready = true;
-    say(`${model.name}, ${(model.bytes / 1e6).toFixed(1)} MB, ready`);
+    const boxes = finder ? ` in the boxes of ${finder.name}` : "";
+    say(`${model.name}${boxes}, ${((model.bytes + (finder?.bytes ?? 0)) / 1e6).toFixed(1)} MB, ready`);
   } catch (error) {
     if (error.message !== "settings changed") say(`${model.name} cannot be opened: ${error.message}`, true);
   }
@@ -127,9 +135,8 @@ async function openFile(file) {
     await play(begin("video"));
     return;
   }
-  at("photo").src = state.address;
   try {
-    await at("photo").decode();
+    await load(at("photo"), state.address);
   } catch {
     stop();
     say(`${file.name} is neither a photo nor a video that this browser reads.`, true);
@@ -137,6 +144,14 @@ async function openFile(file) {
   }
   begin("photo");
   await findInPhoto();
+}
+
+/** Show an image; resolves when its pixels can be read, which in Firefox is later than its decoding. */
+async function load(image, address) {
+  const loaded = new Promise((resolve, reject) => { [image.onload, image.onerror] = [resolve, reject]; });
+  image.src = address;
+  await loaded;
+  await image.decode();
 }
 
 async function play(run) {
@@ -201,12 +216,13 @@ async function find(bitmap, still) {
 const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
 
 function show(found, between) {
-  window.litepose.latest = found;
+  window.litepose.latest = { ...found, skeleton: state.skeleton };
   redraw();
   state.times.push({ ...found.times, between });
   if (state.times.length > AVERAGED) state.times.shift();
   for (const step of ["pre", "network", "decode"]) {
-    at(step).textContent = `${median(state.times.map((one) => one[step])).toFixed(step === "network" ? 0 : 1)} ms`;
+    const middle = median(state.times.map((one) => one[step]));
+    at(step).textContent = `${middle.toFixed(middle < 20 ? 1 : 0)} ms`;
   }
   const gaps = state.times.map((one) => one.between).filter((one) => one !== null);
   at("fps").textContent = gaps.length ? (1000 / median(gaps)).toFixed(1) : "-";
@@ -219,7 +235,7 @@ function redraw() {
   const [width, height] = found.picture;
   if (overlay.width !== width || overlay.height !== height) Object.assign(overlay, { width, height });
   const minScore = Number(at("person-score").value);
-  draw(overlay, found.people, state.skeleton, { minScore, minKeypointScore: Number(at("keypoint-score").value) });
+  draw(overlay, found.people, found.skeleton, { minScore, minKeypointScore: Number(at("keypoint-score").value) });
   at("people").textContent = found.people.filter(({ score }) => score >= minScore).length;
 }
 
@@ -228,8 +244,8 @@ function fill(id, values, chosen) {
 }
 
 function fillSides() {
-  const model = state.list.models.find(({ name }) => name === at("model").value);
-  const own = Math.min(...model.spec.input.size);
+  const { model, finder } = chosen();
+  const own = Math.min(...(finder ?? model).spec.input.size);
   const sides = [...new Set([...SIDES, own, state.list.short_side])].sort((a, b) => a - b);
   const note = (side) => side === own ? " (as trained)" : "";
   fill("side", sides.map((side) => [side, `${side} px${note(side)}`]), Math.min(state.list.short_side, own));
@@ -239,7 +255,7 @@ function fillSettings() {
   fill("model", state.list.models.map(({ name }) => [name, name]), state.list.models[0].name);
   fillSides();
   const engines = state.list.engines.filter((name) => name !== "webgpu" || navigator.gpu);
-  const names = { wasm: "WebAssembly (CPU)", webgpu: "WebGPU (on trial)" };
+  const names = { wasm: "WebAssembly", webgpu: "WebGPU (trial)" };
   fill("engine", engines.map((name) => [name, names[name]]), "wasm");
   const most = globalThis.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency || 1, 8) : 1;
   const counts = Array.from({ length: most }, (_, i) => i + 1);

@@ -1,7 +1,8 @@
 // From a picture's pixels to the network's input, as predictor.py and geometry.py of the Python package do it.
 
 const MAX_ASPECT = 8;
-const MIN_BILINEAR_ZOOM = 1 / 3;
+export const MIN_ZOOM = 1 / 3; // of a picture's plan: sampled more sparsely, thin limbs would be lost
+export const MIN_CROP_ZOOM = 0.2;
 
 const roundUp = (value, multiple) => Math.ceil(value / multiple) * multiple;
 
@@ -44,9 +45,9 @@ export function toPicture(people, { zoom, dx, dy }) {
   }));
 }
 
-/** Return to what [w, h] a picture is to be shrunk by averaging first, or null: bilinear sampling would lose thin limbs. */
-export function shrunkSize([width, height], { zoom }) {
-  if (zoom >= MIN_BILINEAR_ZOOM) return null;
+/** Return to what [w, h] a picture is to be shrunk by averaging first, or null. */
+export function shrunkSize([width, height], { zoom }, minZoom = MIN_ZOOM) {
+  if (zoom >= minZoom) return null;
   const factor = Math.trunc(1 / zoom);
   return [Math.max(1, Math.floor(width / factor)), Math.max(1, Math.floor(height / factor))];
 }

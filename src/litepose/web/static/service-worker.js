@@ -1,8 +1,10 @@
-// Keeps the page, the engine and the models, so that it works without a network, and puts the page into a context of its
-// own where the host does not (which gives the engine threads). `litepose serve` fills in what to keep.
+// Keeps the page, the engine and the first model, so that it works without a network, and whatever else was used. Puts
+// the page into a context of its own where the host does not (which gives the engine threads). `litepose serve` fills in
+// what to keep.
 
 const version = "VERSION";
 const files = ["FILES"];
+const later = new Set(["LATER"].map((name) => new URL(name, location).href)); // large, and not everybody's
 const ISOLATED = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" };
 
 addEventListener("install", (event) => {
@@ -28,6 +30,7 @@ async function answer(request) {
   const cache = await caches.open(`litepose-${version}`);
   const found = await cache.match(request, { ignoreSearch: true }) ?? await fetch(request);
   if (!found.ok || found.type === "opaque") return found;
+  if (later.has(request.url)) await cache.put(request, found.clone());
   const headers = new Headers(found.headers);
   for (const [name, value] of Object.entries(ISOLATED)) headers.set(name, value);
   return new Response(found.body, { status: found.status, statusText: found.statusText, headers });
