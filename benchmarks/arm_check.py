@@ -6,8 +6,8 @@ For Debian and Ubuntu on another processor than ARM; nobody need be root. The fi
 ones take what is there: an emulator (QEMU's of this machine, or the distribution's package, unpacked), the
 distribution's Python for arm64 with what it needs, and numpy and the engine from pip's wheels for aarch64. Then the
 engine computes the prepared pictures (those of examples/ by default) with the emulator and, as litepose opens it, here.
-Printed is the largest difference of any output, relative to the largest output. Exit code 0: all within --tolerance; 1:
-one differs; 2: it could not be checked.
+Printed is the largest difference of any output, relative to the largest output. Exit code 0: all within --tolerance, by
+default 1e-4, for files with int8 layers 0.15; 1: one differs; 2: it could not be checked.
 
 What is checked is the engine's code for ARM, not its speed: an emulator's time says nothing about a processor's.
 """
@@ -34,7 +34,10 @@ from litepose.predictor import Predictor
 HERE = Path(__file__).resolve().parent
 EXAMPLES = HERE.parent / "examples"
 GUEST = HERE / "arm_guest.py"
-TOLERANCE = 1e-4  # as for exports: float32 through 50 layers, summed in another order; int8 layers need more
+TOLERANCE = 1e-4  # as for exports: float32 through 50 layers, summed in another order
+# Engines round int8 layers' sums in their own ways: a step of 1/127 here and there, which later layers carry on. The
+# shipped models' files differ by 0.015 and 0.08.
+INT8_TOLERANCE = 0.15
 TIMEOUT_S = 900  # of the emulator; LitePose-XS takes some seconds for a picture
 EMULATORS = ("qemu-aarch64-static", "qemu-aarch64")
 # ONNX Runtime 1.31.1 breaks off when it is imported under QEMU 7.2; this one does not.
@@ -57,23 +60,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="what is kept lies here")
     parser.add_argument("--pictures", nargs="+", default=[EXAMPLES / "astronaut.jpg", EXAMPLES / "scene.jpg"])
     parser.add_argument("--wheel", action="append", default=[], metavar="NAME==VERSION", help="another version")
-    parser.add_argument("--tolerance", type=float, default=TOLERANCE, help="of the largest output")
+    parser.add_argument("--tolerance", type=float, help="of the largest output; default: see above")
     asked = parser.parse_args(arguments)
-    worst = 0.0
+    any_differs = False
     try:
         for name in asked.models:
-            difference, wheels = check(name, images.find(asked.pictures), asked.output, asked.wheel)
-            verdict = "the same" if difference <= asked.tolerance else "DIFFERS"
+            difference, wheels, usual = check(name, images.find(asked.pictures), asked.output, asked.wheel)
+            allowed = usual if asked.tolerance is None else asked.tolerance
+            differs = not difference <= allowed
+            verdict = f"DIFFERS by more than {allowed:g}" if differs else f"the same, within {allowed:g}"
             print(f"{Path(name).name:28} {' '.join(wheels):38} {difference:9.1e}  {verdict}", flush=True)
-            worst = max(worst, difference)
+            any_differs |= differs
     except LiteposeError as error:
         print(error, file=sys.stderr)
         return 2
-    return int(not worst <= asked.tolerance)
+    return int(any_differs)
 
 
-def check(model: str, pictures: Sequence[Path], folder: Path, asked: Sequence[str]) -> tuple[float, tuple[str, ...]]:
-    """Return the largest difference of a model's outputs on ARM, relative to the largest one here, and the wheels.
+def check(
+    model: str, pictures: Sequence[Path], folder: Path, asked: Sequence[str]
+) -> tuple[float, tuple[str, ...], float]:
+    """Return the largest difference of a model's outputs on ARM, relative to the largest one here.
+
+    Beside it the wheels, and the difference that is usual for such a file.
 
     folder: of the emulator. asked: wheels in place of those of `WHEELS`. Raises LiteposeError.
     """
@@ -95,7 +104,8 @@ def check(model: str, pictures: Sequence[Path], folder: Path, asked: Sequence[st
     check_host()
     emulator, root = emulator_in(folder), python_in(folder)
     packages = packages_in(folder, python_of(root), wheels)
-    return largest_difference(here, on_arm(path, inputs, names, emulator, root, packages)), wheels
+    usual = INT8_TOLERANCE if "quantized" in predictor.spec.provenance else TOLERANCE
+    return largest_difference(here, on_arm(path, inputs, names, emulator, root, packages)), wheels, usual
 
 
 def chosen_wheels(path: Path, asked: Sequence[str]) -> tuple[str, ...]:

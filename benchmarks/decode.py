@@ -123,18 +123,18 @@ def export_network(path: Path) -> Path:
     return path
 
 
-def scene(count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Draw the raw outputs of a network that sees `count` people: (28, 64, 64) and (14, 128, 128) float32.
+def scene(count: int, rng: np.random.Generator, size: tuple[int, int] = (SIZE, SIZE)) -> tuple[np.ndarray, np.ndarray]:
+    """Draw the raw outputs of a network that sees `count` people: (28, h / 4, w / 4) and (14, h / 2, w / 2) float32.
 
     Sub-cell peaks of varied height over smooth noise, tags that agree to about 0.05 in a person and differ by more than
     1 between people, some keypoints without a peak, keypoints of one kind apart.
     """
-    num_keypoints, coarse = SKELETON.num_keypoints, SIZE // 4
+    num_keypoints, width, height = SKELETON.num_keypoints, size[0] // 4, size[1] // 4
     places = np.zeros((count, num_keypoints, 2))
     for keypoint in range(num_keypoints):
         for person in range(count):
             for _ in range(200):
-                places[person, keypoint] = rng.uniform(3, coarse - 3, 2)
+                places[person, keypoint] = rng.uniform(3, (width - 3, height - 3), 2)
                 others = places[:person, keypoint]
                 if not person or np.linalg.norm(others - places[person, keypoint], axis=1).min() > SPACING_CELLS:
                     break
@@ -143,26 +143,25 @@ def scene(count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]
     tags = 1.7 * rng.permutation(count)[:, None] + rng.normal(0, TAG_NOISE, (count, num_keypoints))
     heat_maps = []
     for scale in (1, 2):
-        side = coarse * scale
-        y, x = np.mgrid[:side, :side]
-        maps = smooth_noise(rng, num_keypoints, side, NOISE)
+        y, x = np.mgrid[: height * scale, : width * scale]
+        maps = smooth_noise(rng, num_keypoints, x.shape, NOISE)
         for person, keypoint in zip(*np.nonzero(seen), strict=True):
             square = ((np.stack([x, y]) - scale * places[person, keypoint][:, None, None]) ** 2).sum(axis=0)
             blob = heights[person, keypoint] * np.exp(-square / (2 * SIGMA_CELLS**2))
             np.maximum(maps[keypoint], blob.astype(np.float32), out=maps[keypoint])
         heat_maps.append(maps)
-    y, x = np.mgrid[:coarse, :coarse]
+    y, x = np.mgrid[:height, :width]
     distances = ((np.stack([x, y])[None, None] - places[..., None, None]) ** 2).sum(axis=2)  # (N, K, h, w)
     nearest = distances.argmin(axis=0)
     tag_maps = np.take_along_axis(tags[:, :, None, None] + 0 * distances, nearest[None], axis=0)[0]
-    tag_maps = tag_maps.astype(np.float32) + smooth_noise(rng, num_keypoints, coarse, TAG_NOISE)
+    tag_maps = tag_maps.astype(np.float32) + smooth_noise(rng, num_keypoints, x.shape, TAG_NOISE)
     return np.concatenate([heat_maps[0], tag_maps]).astype(np.float32), heat_maps[1]
 
 
-def smooth_noise(rng: np.random.Generator, count: int, side: int, deviation: float) -> np.ndarray:
-    return np.stack(
-        [cv2.GaussianBlur(rng.normal(0, 3 * deviation, (side, side)), (5, 5), 1.0) for _ in range(count)]
-    ).astype(np.float32)
+def smooth_noise(rng: np.random.Generator, count: int, shape: tuple[int, ...], deviation: float) -> np.ndarray:
+    return np.stack([cv2.GaussianBlur(rng.normal(0, 3 * deviation, shape), (5, 5), 1.0) for _ in range(count)]).astype(
+        np.float32
+    )
 
 
 def decode(mode: str, outputs: tuple[np.ndarray, ...]):

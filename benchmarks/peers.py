@@ -5,7 +5,8 @@
 One thread, CPU time of the process, ONNX Runtime. Two networks take turns at a time (with more, each would find colder
 caches than in use); the median of the rounds' ratios is printed with its quartiles. Networks are those of our own
 families with random weights, at their published input sizes, as `litepose export` writes them; "plain" is without its
-rewrites. Latency does not depend on the weights. A peer from elsewhere is given by its ONNX file, with a size where the
+rewrites. Latency does not depend on the weights, so RTMPose-s is a network of its shape (rtmpose_shape.py). A peer from
+elsewhere is given by its ONNX file, with a size where the
 file takes any, and is compared with LitePose-XS; what is not given is not in the table. With --write the printed
 results of chain.py and footprint.py stand in the file too, run here (--quick leaves them out). Needs torch and onnx.
 """
@@ -13,12 +14,14 @@ results of chain.py and footprint.py stand in the file too, run here (--quick le
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import platform
 import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +32,8 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import numpy as np  # noqa: E402
 import onnxruntime  # noqa: E402
 import torch  # noqa: E402
+from rtmpose_shape import SIZE as RTMPOSE_SIZE  # noqa: E402
+from rtmpose_shape import rtmpose_s  # noqa: E402
 
 from litepose import checkpoints  # noqa: E402
 from litepose.export import export_onnx  # noqa: E402
@@ -39,6 +44,7 @@ from litepose.skeleton import COCO17, CROWDPOSE14  # noqa: E402
 
 WARM_UP = 3  # rounds that do not count
 XS = "litepose_xs"
+RTMPOSE = "shape of rtmpose_s"
 
 
 @dataclass(frozen=True)
@@ -55,8 +61,16 @@ GOALS = (
     Goal(XS, f"{XS} plain", 1.10, "at least 1.10x"),
     Goal("litepose_s", "efficienthrnet_h1", 2.7, "at least 2.7x"),
     Goal("litepose_m", "openpose_light_1", 0.9, "within 10 %: at least 0.90x"),
+    Goal("lpn_50", RTMPOSE, 0, "none"),
+    Goal("litehrnet_18", RTMPOSE, 0, "none"),
 )
 FOREIGN_GOALS = {"yolo11n": 3.0}  # a part of a peer's name -> how much faster XS shall be
+
+CHAINS = (
+    "The chains below: first ours against the reference's shape of work on the same engine and input size; then both "
+    "at 384x256, which is the reference's own input for such a picture; then, where OpenVINO is installed, ours at its "
+    "fastest on this machine, in bfloat16, against the reference on ONNX Runtime: two engines differ there.",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -117,12 +131,23 @@ def row_of(
 
 
 def exported(name: str, folder: Path) -> Path:
-    """Export a network of ours with random weights, at its published input size."""
+    """Export a network of ours with random weights, at its published input size, or one of RTMPose-s's shape."""
+    if name == RTMPOSE:
+        return exported_rtmpose(folder / "rtmpose.onnx")
     model, _, form = name.partition(" ")
     torch.manual_seed(0)
     spec = checkpoints.default_spec(model, CROWDPOSE14 if model.startswith("litepose") else COCO17)
     network = checkpoints.build_network(spec).eval()
     return export_onnx(network, spec, folder / f"{model}_{form}.onnx", plain=form == "plain").path
+
+
+def exported_rtmpose(path: Path) -> Path:
+    torch.manual_seed(0)
+    image = torch.zeros(1, 3, *RTMPOSE_SIZE[::-1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter announces its successor
+        torch.onnx.export(rtmpose_s(), (image,), str(path), input_names=["image"], opset_version=17, dynamo=False)
+    return path
 
 
 def opened(path: Path, size: tuple[int, int] | None) -> Callable[[], object]:
@@ -151,19 +176,25 @@ def in_turns(first: Callable[[], object], second: Callable[[], object], rounds: 
 
 def outputs_of_others(rounds: int) -> dict[str, str]:
     """Return what the other scripts print here, by their command lines."""
-    modes = ["fast"]
-    try:
-        import numba  # noqa: F401
-
-        modes.append("compiled")
-    except ImportError:
-        pass
+    modes = ["fast", *["compiled"] * has("numba")]
+    chain = ["chain.py", "--rounds", str(rounds)]
+    commands = [
+        [*chain, "--eager", "--modes", *modes],
+        [*chain, "--size", "384x256", "--people", "5", "20", "--modes", *modes],
+    ]
+    if has("openvino"):
+        fastest = ["--ours", "openvino:bf16+pixels", "openvino:bf16+pixels+peaks"]
+        commands.append([*chain, "--people", "5", "20", "--modes", modes[-1], *fastest])
     outputs = {}
-    for command in (["chain.py", "--rounds", str(rounds), "--eager", "--modes", *modes], ["footprint.py"]):
+    for command in [*commands, ["footprint.py"]]:
         script = [sys.executable, "-W", "ignore", str(Path(__file__).with_name(command[0])), *command[1:]]
         done = subprocess.run(script, check=True, capture_output=True, text=True)
         outputs[" ".join(["python benchmarks/" + command[0], *command[1:]])] = done.stdout.strip()
     return outputs
+
+
+def has(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
 
 
 def page_of(rows: Sequence[str], rounds: int, others: dict[str, str]) -> str:
@@ -189,7 +220,12 @@ def page_of(rows: Sequence[str], rounds: int, others: dict[str, str]) -> str:
         "| ours | peer | ours ms | peer ms | ours is faster by | asked | verdict | faster |",
         "|---|---|---|---|---|---|---|---|",
         *rows,
+        "",
+        "RTMPose-s has a network of its shape here (rtmpose_shape.py: 5.47 M parameters, 0.68 G multiply-adds, as "
+        "published; random weights). LPN-50 multiplies 1.6 times as often as it (1.07 G).",
     ]
+    if others:
+        lines += ["", *CHAINS]
     for command, output in others.items():
         lines += ["", f"## {command.split()[1].split('/')[1]}", "", f"`{command}`", "", "```text", output, "```"]
     return "\n".join(lines) + "\n"

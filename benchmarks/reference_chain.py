@@ -1,7 +1,8 @@
 """The reference pipeline's shape of work from a JPEG file to people, written for benchmarks/chain.py.
 
-Steps and their order are those of mit-han-lab/litepose@00b702d (valid.py and the parser of HigherHRNet); the code is
-ours. What it finds is what the codec's mode "exact" finds, up to the order of equal candidates.
+Steps, their order and the library that takes each are those of mit-han-lab/litepose@00b702d (valid.py, and the parser
+in lib/core/group.py, whose loops index torch tensors cell by cell); the code is ours. What it finds is what the codec's
+mode "exact" finds, up to the order of equal candidates.
 """
 
 from __future__ import annotations
@@ -34,30 +35,35 @@ class ReferenceChain:
         image = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
         marks.append(time.process_time_ns())
-        warped = Warp.letterbox(size_of(image), self.runtime.size).image(image)
-        tensor = torch.from_numpy(warped).permute(2, 0, 1).contiguous().float().div(255)
+        warp = Warp.letterbox(size_of(image), self.runtime.size)
+        tensor = torch.from_numpy(warp.image(image)).permute(2, 0, 1).contiguous().float().div(255)
         mean, std = (torch.tensor(values)[:, None, None] for values in (self.input.mean, self.input.std))
         tensor = tensor.sub_(mean).div_(std)[None]
         marks.append(time.process_time_ns())
         outputs = self.runtime(tensor.numpy())
         marks.append(time.process_time_ns())
-        people = self.decode([torch.from_numpy(one) for one in outputs])
+        people = self.decode([torch.from_numpy(one) for one in outputs], warp)
         marks.append(time.process_time_ns())
         steps = [b - a for a, b in itertools.pairwise(marks)]
         return [step / 1e6 for step in (*steps, marks[-1] - marks[0])], len(people)
 
-    def decode(self, outputs: list[torch.Tensor]) -> list[np.ndarray]:
+    def decode(self, outputs: list[torch.Tensor], warp: Warp) -> list[np.ndarray]:
+        """Return the people, (K, 3 + T) each, in picture pixels."""
         coarse, fine = outputs
-        fine_size, whole = fine.shape[2:], self.runtime.size[::-1]
-        heatmaps = (enlarged(coarse[:, : self.num_keypoints], fine_size) + fine) / 2
-        heatmaps = enlarged(heatmaps, whole)
-        tags = enlarged(enlarged(coarse[:, self.num_keypoints :], fine_size), whole)[..., None]
-        found = best_peaks(heatmaps, tags)
-        people = grouped(*found, self.num_keypoints)
-        heats, tag_maps = heatmaps[0].numpy(), tags[0].numpy()
-        for person in people:
-            adjust(heats, person)
-        return [refined(heats, tag_maps, person) for person in people]
+        coarse = enlarged(coarse, fine.shape[2:])
+        heatmaps = (0 + coarse[:, : self.num_keypoints] + fine) / 2
+        whole = warp.size[::-1]
+        heatmaps, tags = enlarged(heatmaps, whole), enlarged(coarse[:, self.num_keypoints :], whole)
+        heatmaps, tags = heatmaps / 1.0, torch.cat([tags[..., None]], dim=4)  # over scales, of which there is one
+        return [in_picture(person, warp) for person in parsed(heatmaps, tags)]
+
+
+def parsed(heatmaps: torch.Tensor, tags: torch.Tensor) -> list[np.ndarray]:
+    """Return the people in (1, K, h, w) heatmaps and (1, K, h, w, T) tags: x, y in cells, heat and tags, (K, 3 + T)."""
+    people = grouped(*best_peaks(heatmaps, tags), heatmaps.shape[1])
+    for person in people:
+        adjust(heatmaps[0], person)
+    return [refined(heatmaps[0], tags[0], person) for person in people]
 
 
 def enlarged(maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -107,31 +113,41 @@ def grouped(heats: np.ndarray, cells: np.ndarray, tags: np.ndarray, num_keypoint
     return list(people.values())
 
 
-def adjust(heatmaps: np.ndarray, person: np.ndarray) -> None:
+def adjust(heatmaps: torch.Tensor, person: np.ndarray) -> None:
     """Move each keypoint found a quarter towards the higher neighbour, and to the cell's centre, in place."""
-    for heatmap, keypoint in zip(heatmaps, person, strict=True):
-        if keypoint[2] > 0:
-            keypoint[:2] = moved(heatmap, int(keypoint[0]), int(keypoint[1]))
+    for keypoint, place in enumerate(person):
+        if place[2] > 0:
+            place[:2] = moved(heatmaps[keypoint], int(place[0]), int(place[1]))
 
 
-def moved(heatmap: np.ndarray, x: int, y: int) -> tuple[float, float]:
+def moved(heatmap: torch.Tensor, x: int, y: int) -> tuple[float, float]:
     height, width = heatmap.shape
     right = heatmap[y, min(x + 1, width - 1)] > heatmap[y, max(x - 1, 0)]
     below = heatmap[min(y + 1, height - 1), x] > heatmap[max(y - 1, 0), x]
     return x + (0.75 if right else 0.25), y + (0.75 if below else 0.25)
 
 
-def refined(heatmaps: np.ndarray, tags: np.ndarray, person: np.ndarray) -> np.ndarray:
+def refined(heatmaps: torch.Tensor, tags: torch.Tensor, person: np.ndarray) -> np.ndarray:
     """Return the person with missing keypoints filled in, after looking at the whole maps of all."""
-    seen = [tags[k, int(y), int(x)] for k, (x, y, heat) in enumerate(person[:, :3]) if heat > 0]
-    mean = np.mean(seen, axis=0)
+    seen = [tags[k, int(y), int(x)][None] for k, (x, y, heat) in enumerate(person[:, :3]) if heat > 0]
+    mean = torch.mean(torch.cat(seen), dim=0)
+    distance = ((tags - mean[None, None, None]) ** 2).sum(dim=3) ** 0.5
+    num_keypoints, _, width = distance.shape
+    best = (heatmaps - torch.round(distance)).view(num_keypoints, -1).argmax(dim=1).tolist()
     answers = []
-    for heatmap, tag_map in zip(heatmaps, tags, strict=True):
-        distance = ((tag_map - mean[None, None]) ** 2).sum(axis=2) ** 0.5
-        worth = heatmap - np.round(distance)
-        y, x = np.unravel_index(np.argmax(worth), worth.shape)
+    for heatmap, cell in zip(heatmaps, best, strict=True):
+        x, y = cell % width, cell // width
         answers.append((*moved(heatmap, x, y), heatmap[y, x]))
-    for keypoint, answer in zip(person, np.array(answers), strict=True):
-        if keypoint[2] == 0 and answer[2] > 0:
+    for keypoint, answer in zip(person, answers, strict=True):
+        if answer[2] > 0 and keypoint[2] == 0:
             keypoint[:3] = answer
     return person
+
+
+def in_picture(person: np.ndarray, warp: Warp) -> np.ndarray:
+    """Return a person's (K, 3 + T) in picture pixels, keypoint by keypoint."""
+    matrix = cv2.invertAffineTransform(warp.matrix)
+    placed = person.copy()
+    for keypoint in placed:
+        keypoint[:2] = np.dot(matrix, np.array([keypoint[0], keypoint[1], 1.0]))
+    return placed

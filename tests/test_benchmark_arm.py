@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -117,6 +118,27 @@ def test_the_guest_computes_as_litepose_does_and_a_wrong_output_gives_code_1(
     picture = str(ROOT / "examples/astronaut.jpg")
     assert arm.main(["litepose_xs", "-o", str(tmp_path), "--pictures", picture]) == code
     assert verdict in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("provenance", "code"), [({}, 1), ({"quantized": {"layers": 108}}, 0)])
+def test_a_file_with_int8_layers_may_differ_more(arm, monkeypatch, tmp_path, provenance, code):
+    model = load("litepose_xs", threads=1)
+    model.spec = dataclasses.replace(model.spec, provenance=provenance)
+    monkeypatch.setattr(arm, "load", lambda *_, **__: model)
+    for name in ("check_host", "emulator_in", "python_in", "python_of", "packages_in"):
+        monkeypatch.setattr(arm, name, lambda *_: Path("python3.11"))
+
+    def carried_on(_, inputs, names, *__):
+        outputs = [model.runtime(batch) for batch in inputs]
+        return {
+            f"{place}/{name}": one + 0.08 * np.abs(one).max() * (one == one.max())
+            for place, batch in enumerate(outputs)
+            for name, one in zip(names, batch, strict=True)
+        }
+
+    monkeypatch.setattr(arm, "on_arm", carried_on)
+    picture = str(ROOT / "examples/astronaut.jpg")
+    assert arm.main(["litepose_xs", "-o", str(tmp_path), "--pictures", picture]) == code
 
 
 def test_a_top_down_model_gets_the_whole_picture(arm):

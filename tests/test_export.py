@@ -11,12 +11,12 @@ import onnx
 import pytest
 import torch
 
-from litepose import export
+from litepose import checkpoints, cli, export, weights
 from litepose.errors import ExportError, InputSizeError, SettingError
 from litepose.export import example_input, export_onnx, weights_sha256
 from litepose.predictor import load
 from litepose.runtimes import open_runtime
-from litepose.skeleton import CROWDPOSE14
+from litepose.skeleton import COCO17, CROWDPOSE14
 from litepose.spec import SPEC_KEY, PoseSpec
 from tiny_model import tiny_network
 
@@ -162,3 +162,41 @@ def test_an_exported_file_predicts_what_its_checkpoint_predicts(tmp_path):
     assert len(by_torch) > 0
     np.testing.assert_allclose(by_file.keypoints, by_torch.keypoints, atol=1e-3)
     np.testing.assert_allclose(by_file.scores, by_torch.scores, rtol=1e-4)  # float32 in another order
+
+
+def test_a_file_for_browsers_computes_the_same_at_any_height_it_takes_and_says_what_it_is(tiny, tmp_path):
+    network, spec = tiny
+    report = export.export_model(network, spec, tmp_path / "tiny.onnx", engine="onnxruntime-web")
+    runtime = open_runtime(report.path, threads=1)
+    assert runtime.spec.provenance["export"] == {"engine": "onnxruntime-web", "plain": False}
+    assert runtime.size is None and runtime.spec.input.stride == 32
+    batch = example_input(spec.input, (96, 160))
+    for found, wanted in zip(runtime(batch), outputs_of(network, batch), strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-5 * report.largest)  # float32 in another order
+    plain = export.export_model(network, spec, tmp_path / "plain.onnx", engine="onnxruntime-web", plain=True).path
+    kinds = [{node.op_type for node in onnx.load(str(one)).graph.node} for one in (report.path, plain)]
+    assert ["ConvTranspose" in one for one in kinds] == [False, True]
+
+
+def test_a_model_of_crops_and_one_to_train_on_have_no_file_for_browsers(tiny, tmp_path):
+    network, spec = tiny
+    with pytest.raises(SettingError, match="cannot be trained on"):
+        export.export_model(network, spec, tmp_path / "a.onnx", engine="onnxruntime-web", trainable=True)
+    spec = checkpoints.default_spec("lpn_50", COCO17)
+    with pytest.raises(SettingError, match="one box for each person"):
+        export.export_model(checkpoints.build_network(spec), spec, tmp_path / "b.onnx", engine="onnxruntime-web")
+
+
+def test_a_shipped_model_is_exported_by_its_name(tmp_path, capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main(["export", "litepose_xs", "-o", str(tmp_path / "xs.onnx"), "--plain"])
+    assert not end.value.code
+    shipped = open_runtime(weights.path_of("litepose_xs"), threads=1)
+    found = open_runtime(tmp_path / "xs.onnx", threads=1)
+    batch = example_input(found.spec.input, found.size)
+    for a, b in zip(found(batch), shipped(batch), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(b).max())  # float32 in another order
+    with pytest.raises(SystemExit) as end:
+        cli.main(["export", "litepose_zs", "-o", str(tmp_path / "a.onnx")])
+    assert end.value.code == 2
+    assert "Did you mean 'litepose_xs'?" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Depthwise convolutions cut by rows are the same function, and no part has more taps than the engine's kernels."""
+"""Depthwise convolutions cut into parts are the same function, and no part has more taps than the engine's kernels."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from litepose.export_tiles import MAX_TAPS, TiledDepthwise, tiled, tiles
 
 
 @pytest.mark.parametrize("kernel", [(7, 7), (9, 9), (7, 5), (11, 12)])
-def test_every_row_is_in_one_part_and_no_part_is_too_large(kernel):
+def test_every_tap_is_in_one_part_and_no_part_is_too_large(kernel):
     parts = tiles(*kernel)
-    assert sorted(row for rows in parts for row in rows) == list(range(kernel[0]))
-    assert all(len(rows) * kernel[1] <= MAX_TAPS for rows in parts)
-    assert all(sum(rows) == len(rows) * (kernel[0] // 2) for rows in parts)  # around the middle: padding is symmetric
+    taps = sorted((row, column) for rows, columns in parts for row in rows for column in columns)
+    assert taps == [(row, column) for row in range(kernel[0]) for column in range(kernel[1])]
+    assert all(len(rows) * len(columns) <= MAX_TAPS for rows, columns in parts)
+    for rows, columns in parts:  # around the middle: padding is symmetric
+        assert rows[0] + rows[-1] == kernel[0] - 1 and columns[0] + columns[-1] == kernel[1] - 1
 
 
-def test_a_kernel_of_seven_rows_has_three_parts():
-    assert tiles(7, 7) == [(2, 3, 4), (1, 5), (0, 6)]
+def test_a_kernel_of_seven_by_seven_costs_two_kernels_of_25_taps_and_one_of_9():
+    assert [len(rows) * len(columns) for rows, columns in tiles(7, 7)] == [21, 20, 8]
 
 
 @pytest.mark.parametrize("kernel", [(7, 7), (9, 9), (7, 5)])

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,9 +25,10 @@ from torch import nn
 
 from litepose import images
 from litepose.codecs.ae_peaks import HEAT
-from litepose.converters import PHOTO, converter_of, engine_for, engines, suffix_of
+from litepose.converters import BROWSER, PHOTO, converter_of, engine_for, engines, suffix_of
 from litepose.counting import count, rule_of
 from litepose.errors import ExportError, MissingPackageError, SettingError
+from litepose.export_browser import MULTIPLE, browser_form
 from litepose.export_graph import BATCH, free_batch, freeze_shapes
 from litepose.export_inside import inside_spec, peak_differences, with_inside
 from litepose.export_norms import NORMS_KEY, norms_to_json
@@ -84,7 +86,7 @@ def export_model(
 ) -> ExportReport:
     """Write `network` as an engine's model file with its spec: input "image", outputs named as in the spec.
 
-    engine: of `converters.engines()`; None = the one that the path's suffix belongs to.
+    engine: of `converters.engines()`; None = the path's suffix's. Files for onnxruntime-web are `dynamic`.
     size: (w, h) that the file is made for; the spec's where it is None.
     dynamic: any batch, height and width; else `size` alone, in any batch where the input is a crop of one person each
         and in a batch of one where it is a whole picture.
@@ -105,7 +107,9 @@ def export_model(
     size = size or spec.input.size
     _check_settings(spec, size, opset)
     _check_fits(engine, path, any_graph=dynamic or pixels or peaks, trainable=trainable, wrapped=pixels or peaks)
-    spec = inside_spec(_exported_spec(network, spec, size), pixels=pixels, peaks=peaks)
+    if engine == BROWSER:
+        spec, dynamic = _browser_spec(spec), True
+    spec = inside_spec(_exported_spec(network, spec, size, engine, plain), pixels=pixels, peaks=peaks)
     inputs = [*_checked_inputs(spec, size, dynamic), *(picture_input(one, spec.input, size) for one in pictures)]
     with replacing_together(path) as temporary:
         rewritten = _rewritten(network, engine, None if dynamic else size, plain)
@@ -196,6 +200,8 @@ def _check_fits(engine: str, path: Path, *, any_graph: bool, trainable: bool, wr
     if trainable and wrapped:
         raise SettingError("A file with pixels or peaks inside cannot be trained on. Export one without beside it.")
     converter = converter_of(engine)
+    if engine == BROWSER and trainable:
+        raise SettingError(f"A file for {BROWSER} cannot be trained on. Export one for ONNX Runtime beside it.")
     if converter is None:
         return
     if any_graph and not converter.ANY_GRAPH:
@@ -217,9 +223,20 @@ def _check_fits(engine: str, path: Path, *, any_graph: bool, trainable: bool, wr
             )
 
 
+def _browser_spec(spec: PoseSpec) -> PoseSpec:
+    """Return the spec with sides that the browser form takes. Raises SettingError for a model of crops."""
+    if spec.input.resize in BOX_RULES:
+        raise SettingError(
+            f"{spec.model} looks at one box for each person; files for {BROWSER} are of models that look at the whole "
+            "picture. Export it for ONNX Runtime: browsers run that, too."
+        )
+    stride = math.lcm(spec.input.stride, MULTIPLE)
+    return dataclasses.replace(spec, input=dataclasses.replace(spec.input, stride=stride))
+
+
 def _rewritten(network: nn.Module, engine: str, size: tuple[int, int] | None, plain: bool) -> nn.Module:
     """Return the network as the engine shall get it, on the CPU. size: of the only input; None = any."""
-    if plain or engine == "tensorrt":  # which fuses and chooses kernels by itself
+    if plain or engine in ("tensorrt", BROWSER):  # fuses and chooses kernels by itself; is rewritten as a graph
         return fuse_batchnorm(network).cpu()
     return optimised_for_export(network, size, engine).cpu()
 
@@ -236,7 +253,7 @@ def _refuse_wrong(report: ExportReport, spec: PoseSpec, engine: str, half_weight
     )
 
 
-def _exported_spec(network: nn.Module, spec: PoseSpec, size: tuple[int, int]) -> PoseSpec:
+def _exported_spec(network: nn.Module, spec: PoseSpec, size: tuple[int, int], engine: str, plain: bool) -> PoseSpec:
     counts = count(network, size, rule=rule_of(spec.model))
     cost = {
         "size": list(size),
@@ -245,7 +262,7 @@ def _exported_spec(network: nn.Module, spec: PoseSpec, size: tuple[int, int]) ->
         "macs_reference": counts.macs_reference,
     }
     sized = dataclasses.replace(spec, input=dataclasses.replace(spec.input, size=size))
-    facts = {"cost": cost, "weights_sha256": weights_sha256(network)}
+    facts = {"cost": cost, "weights_sha256": weights_sha256(network), "export": {"engine": engine, "plain": plain}}
     if "recipe" in spec.provenance:  # older checkpoints say where the data lay on their machine
         facts["recipe"] = without_folders(spec.provenance["recipe"])
     return sized.with_provenance(**facts)
@@ -289,6 +306,8 @@ def _trace(
 def _save(model: Any, spec: PoseSpec, norms: str | None, temporary: Path, *, half_weights: bool) -> None:
     import onnx
 
+    if spec.provenance["export"] == {"engine": BROWSER, "plain": False}:
+        browser_form(model)
     if half_weights:
         shrink_weights(model)
     model.producer_name = "litepose"

@@ -1,39 +1,44 @@
 """Wide depthwise convolutions as sums of narrow ones, for engines whose kernels end at 25 taps (XNNPACK's do).
 
 Beyond, XNNPACK falls back to a path that is slower by an order of magnitude, and 7x7 with its 49 taps is LitePose's
-core block. Rows of a kernel at equal distances are a kernel of their own with that dilation, and its padding stays
-symmetric where the rows lie symmetrically around the middle: 7x7 is its rows (2, 3, 4), (1, 5) and (0, 6), three
-convolutions of 21, 14 and 14 taps over the same map, which is neither cropped nor shifted for it. benchmarks/engines.py
-measures it.
+core block. Rows and columns of a kernel at equal distances are a kernel of their own with that dilation, and its
+padding stays symmetric where they lie symmetrically around the middle, so that the map is neither cropped nor shifted.
+XNNPACK has kernels of 4, 9 and 25 taps and takes the next larger one: 7x7 as parts of 21, 20 and 8 taps costs 59 taps,
+where three groups of whole rows (21, 14, 14) would cost 75. benchmarks/engines.py measures it.
 """
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 MAX_TAPS = 25
+EVEN, ODD, INNER, OUTER, ALL = (0, 2, 4, 6), (1, 3, 5), (1, 2, 3, 4, 5), (0, 6), tuple(range(7))
+SEVEN = ((ODD, ALL), (EVEN, INNER), (EVEN, OUTER))  # rows and columns of the parts of 7x7
+
+Part = tuple[tuple[int, ...], tuple[int, ...]]
 
 
 class TiledDepthwise(nn.Module):
-    """A depthwise convolution as the sum of some of its rows' convolutions."""
+    """A depthwise convolution as the sum of some of its rows' and columns' convolutions."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
         self.parts = nn.ModuleList()
-        width, middle = conv.kernel_size[1], conv.kernel_size[0] // 2
-        for i, rows in enumerate(tiles(conv.kernel_size[0], width)):
-            dilation = rows[1] - rows[0] if len(rows) > 1 else 1
+        height, width = conv.kernel_size
+        for i, (rows, columns) in enumerate(tiles(height, width)):
             part = nn.Conv2d(
                 conv.in_channels,
                 conv.out_channels,
-                (len(rows), width),
+                (len(rows), len(columns)),
                 stride=conv.stride,  # type: ignore[arg-type]
-                padding=(middle - rows[0], conv.padding[1]),  # type: ignore[arg-type]
-                dilation=(dilation, 1),
+                padding=(height // 2 - rows[0], width // 2 - columns[0]),
+                dilation=(_distance(rows), _distance(columns)),
                 groups=conv.groups,
                 bias=i == 0 and conv.bias is not None,
             )
-            part.weight = nn.Parameter(conv.weight.detach()[:, :, list(rows)].clone())
+            taken = conv.weight.detach()[:, :, list(rows)][..., list(columns)]
+            part.weight = nn.Parameter(taken.clone(memory_format=torch.contiguous_format))
             if i == 0 and conv.bias is not None:
                 part.bias = nn.Parameter(conv.bias.detach())
             self.parts.append(part)
@@ -55,14 +60,22 @@ def tiled(network: nn.Module) -> nn.Module:
     return network
 
 
-def tiles(height: int, width: int) -> list[tuple[int, ...]]:
-    """Return the rows of each part of an odd kernel: those around the middle first, then pairs going outwards."""
-    middle = height // 2
+def tiles(height: int, width: int) -> list[Part]:
+    """Return the rows and the columns of each part of an odd kernel."""
+    if (height, width) == (7, 7):
+        return list(SEVEN)
+    middle, columns = height // 2, tuple(range(width))
+    if 2 * width > MAX_TAPS:
+        return [((row,), columns) for row in range(height)]
     together = max(1, MAX_TAPS // width - 1 + MAX_TAPS // width % 2)  # the largest odd number of rows that fits
     inner = range(middle - together // 2, middle + together // 2 + 1)
-    if 2 * width > MAX_TAPS:
-        return [(row,) for row in range(height)]
-    return [tuple(inner), *((row, height - 1 - row) for row in range(inner.start - 1, -1, -1))]
+    pairs = [(row, height - 1 - row) for row in range(inner.start - 1, -1, -1)]
+    return [(rows, columns) for rows in (tuple(inner), *pairs)]
+
+
+def _distance(places: tuple[int, ...]) -> int:
+    """Return how far neighbours among equally distant rows or columns are apart."""
+    return places[1] - places[0] if len(places) > 1 else 1
 
 
 def _is_wide(conv: nn.Conv2d) -> bool:

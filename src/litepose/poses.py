@@ -180,6 +180,8 @@ def concatenate(poses: Sequence[Poses]) -> Poses:
             f"Cannot join people on the skeletons {sorted({one.skeleton.name for one in poses})}. "
             "Map them to one skeleton first: poses.mapped_to(skeleton)."
         )
+    if len(poses) == 1:
+        return poses[0]
     joined: dict[str, Any] = {}
     for name in ("keypoints", "keypoint_scores", "scores", "boxes", "track_ids"):
         values = [getattr(one, name) for one in poses]

@@ -61,6 +61,19 @@ def load(path: str | Path) -> tuple[dict[str, Tensor], PoseSpec]:
     return network.state_dict(), runtime.spec
 
 
+def load_any_network(path: str | Path) -> tuple[nn.Module, PoseSpec]:
+    """Return (network in eval mode, spec) of a checkpoint, or of an .onnx file as `load` takes it.
+
+    Raises as `load` and `checkpoints.load_network` do.
+    """
+    if Path(path).suffix.lower() != ".onnx":
+        return checkpoints.load_network(path)
+    state, spec = load(path)
+    network = checkpoints.build_network(spec)
+    checkpoints.load_state(network, state, source=str(path))
+    return network.eval(), spec
+
+
 def _read(path: Path) -> Any:
     try:
         import onnx

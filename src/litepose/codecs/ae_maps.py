@@ -67,22 +67,15 @@ def _bilinear_taps(maps: np.ndarray, channels: np.ndarray, cells: np.ndarray, si
     """Return (T, C, h', w') maps at cells of their enlargement to `size` (w, h): (M, T) float32."""
     height, width = maps.shape[2:]
     flat = maps.reshape(len(maps), -1)
-    (x, x1, right), (y, y1, below) = (
-        _taps(cells[:, axis], length, enlarged)
-        for axis, (length, enlarged) in enumerate(zip((width, height), size, strict=True))
-    )
+    lengths = np.array([[width], [height]])
+    at = np.minimum(np.maximum((cells.T + 0.5) * (lengths / np.array(size)[:, None]) - 0.5, 0), lengths - 1)
+    low = at.astype(np.int64)
+    (x, y), (x1, y1), (right, below) = low, np.minimum(low + 1, lengths - 1), (at - low).astype(np.float32)
     row = channels * height
     top, bottom = (row + y) * width, (row + y1) * width
     upper = flat[:, top + x] * (1 - right) + flat[:, top + x1] * right
     lower = flat[:, bottom + x] * (1 - right) + flat[:, bottom + x1] * right
     return (upper * (1 - below) + lower * below).T  # (T, M) -> (M, T)
-
-
-def _taps(cells: np.ndarray, length: int, enlarged: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return between which two of `length` cells each of `enlarged` ones lies, and the share of the second."""
-    at = np.minimum(np.maximum((cells + 0.5) * (length / enlarged) - 0.5, 0), length - 1)
-    low = at.astype(np.int64)
-    return low, np.minimum(low + 1, length - 1), (at - low).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -132,6 +125,10 @@ def _heatmaps_of_scale(passes: Sequence[Pass], layout: ChannelLayout, mirror: np
     finest = passes[0].outputs[-1].shape[:0:-1]
     share = 1 / (len(sums) * len(passes))
     merged = np.empty((layout.num_keypoints, finest[1], finest[0]), dtype=np.float32)
+    if len(sums) == 2 and sums[1].shape == merged.shape and _doubled(sums[0], merged):
+        below = (-1, finest[0])
+        cv2.addWeighted(merged.reshape(below), share, sums[1].reshape(below), share, 0, dst=merged.reshape(below))
+        return merged
     for target, *maps in zip(merged, *sums, strict=True):  # by keypoint, so that a map stays in the cache
         cv2.resize(maps[0], finest, dst=target, interpolation=cv2.INTER_LINEAR)
         for number, other in enumerate(maps[1:]):
@@ -141,6 +138,21 @@ def _heatmaps_of_scale(passes: Sequence[Pass], layout: ChannelLayout, mirror: np
         if share != 1 and len(maps) == 1:
             target *= share
     return merged
+
+
+def _doubled(maps: np.ndarray, doubled: np.ndarray) -> bool:
+    """Enlarge (K, h, w) maps into `doubled` if that is (K, 2h, 2w), in one step for all; return whether it is.
+
+    The maps lie below each other, so that the outer rows of each, which reach into its neighbour, come anew.
+    """
+    count, height, width = maps.shape
+    if doubled.shape != (count, 2 * height, 2 * width) or min(height, width) < 2:
+        return False
+    size = (2 * width, 2 * count * height)
+    cv2.resize(maps.reshape(-1, width), size, dst=doubled.reshape(size[::-1]), interpolation=cv2.INTER_LINEAR)
+    outer = np.ascontiguousarray(maps[:, :: height - 1]).reshape(-1, width)
+    doubled[:, :: 2 * height - 1] = cv2.resize(outer, (2 * width, len(outer))).reshape(count, -1, 2 * width)
+    return True
 
 
 def merge_tags(

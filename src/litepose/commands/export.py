@@ -1,4 +1,4 @@
-"""Write a checkpoint as an engine's model file, which runs without PyTorch; kept only if it computes the same."""
+"""Write a checkpoint or a shipped model as an engine's file, which needs no PyTorch; kept if it computes the same."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ EngineOption = Annotated[
     str | None,
     typer.Option(
         "--runtime",
-        help="The engine it is for: onnx (.onnx), openvino (.xml), ncnn (.param), litert (.tflite), tensorrt (.onnx). "
-        "Default: by the suffix.",
+        help="The engine it is for: onnx (.onnx), openvino (.xml), ncnn (.param), litert (.tflite), tensorrt or "
+        "onnxruntime-web (.onnx). Default: by the suffix.",
     ),
 ]
 DynamicOption = Annotated[
@@ -59,7 +59,10 @@ NoteOption = Annotated[
 
 
 def run(
-    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint (.safetensors).")],
+    model: Annotated[
+        str,
+        typer.Argument(help="A checkpoint (.safetensors), a shipped model, or an .onnx exported with --trainable."),
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The file to write; its suffix names the engine.")],
     runtime: EngineOption = None,
     size: SizeOption = None,
@@ -74,11 +77,12 @@ def run(
     opset: Annotated[int, typer.Option("--opset", help="ONNX operator set, 17 to 20.")] = 17,
 ) -> None:
     from litepose import images
-    from litepose.checkpoints import load_network
     from litepose.export import export_model
+    from litepose.unfolding import load_any_network
+    from litepose.weights import path_of
 
     notes = parse_notes(note or [])
-    network, spec = load_network(checkpoint)
+    network, spec = load_any_network(path_of(model))
     report = export_model(
         network, spec.with_provenance(**notes), output, engine=runtime,
         size=parse_size(size), dynamic=dynamic, half_weights=half_weights, plain=plain, trainable=trainable,

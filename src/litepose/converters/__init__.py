@@ -16,11 +16,12 @@ from typing import Any, Protocol
 from litepose.errors import SettingError, nearest_name
 from litepose.spec import PoseSpec
 
-__all__ = ["Converter", "converter_of", "engine_for", "engines"]
+__all__ = ["BROWSER", "Converter", "converter_of", "engine_for", "engines"]
 
 PHOTO = Path(__file__).parent / "photo.jpg"  # on which every file is compared with its network
 # Engines whose file is the ONNX graph itself.
-ONNX_ENGINES = ("onnx", "tensorrt")
+BROWSER = "onnxruntime-web"
+ONNX_ENGINES = ("onnx", "tensorrt", BROWSER)
 
 
 class Converter(Protocol):
