@@ -141,7 +141,9 @@ def test_keypoints_that_are_nan_are_out_of_sight():
     assert targets.tag_indices.sum() == 0
 
 
-@pytest.mark.parametrize("bad", [{"nms_kernel": 4}, {"max_people": 0}, {"sigma": 0}, {"detection_threshold": -0.1}])
+@pytest.mark.parametrize("bad", [
+    {"nms_kernel": 4}, {"max_people": 0}, {"sigma": 0}, {"detection_threshold": -0.1}, {"nms_threshold": 0},
+])  # fmt: skip
 def test_impossible_settings_are_errors(bad):
     with pytest.raises(SettingError, match=next(iter(bad))):
         AECodec(**bad)
@@ -199,6 +201,22 @@ def test_two_people_are_told_apart_by_their_tags(mode, project, shared_tags):
     order = np.argsort(poses.keypoints[..., 0].mean(axis=1))
     np.testing.assert_allclose(poses.keypoints[order], places, atol=2)  # px: a cell of the finer map
     np.testing.assert_allclose(poses.scores, 0.9, atol=0.1)
+
+
+@pytest.mark.parametrize("mode", ["exact", "fast"])
+def test_who_is_found_twice_stays_once_where_the_setting_says_so(mode):
+    place = np.random.default_rng(3).uniform((15, 15), (110, 80), (K, 2))
+    heat, finer = outputs_of_people(K, place[None], (1.0,))
+    heat[K + 5 :] = 4.0  # the last keypoints' tags tell of somebody else
+    maps = AECodec(mode=mode).aggregate([Pass((heat, finer))], SIZE, COCO17)
+    doubled = AECodec(mode=mode).decode(maps, COCO17)
+    assert len(doubled) == 2 and doubled.found.all()  # both are filled in by refine
+    once = AECodec(mode=mode, nms_threshold=0.5).decode(maps, COCO17)
+    assert len(once) == 1
+    best = doubled.sorted()[0]
+    np.testing.assert_array_equal(once.keypoints, best.keypoints)
+    apart = AECodec(mode=mode, nms_threshold=0.5, refine=False).decode(maps, COCO17)
+    assert len(apart) == 2 and not (apart.found[0] & apart.found[1]).any()  # no keypoint is of both
 
 
 def test_fast_and_exact_find_the_same_people():

@@ -53,13 +53,15 @@ def oks_nms(
     areas: np.ndarray,
     sigmas: Sequence[float],
     threshold: float,
+    found: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return which people stay when each suppresses the lower-scored ones that are more alike than `threshold`.
 
-    keypoints: (N, K, 2); areas: (N,) px^2. Returns indices, best score first: (M,) int64. Of equal scores the later
-    person comes first, as in mmpose's reversed sort.
+    keypoints: (N, K, 2); areas: (N,) px^2. found: (N, K) bool, where only keypoints count that both of a pair have;
+    None = all count. Returns indices, best score first: (M,) int64. Of equal scores the later person comes first, as in
+    mmpose's reversed sort.
     """
-    alike = _oks_of_pairs(keypoints, areas, sigmas)
+    alike = _oks_of_pairs(keypoints, areas, sigmas, found)
     waiting = np.argsort(scores, kind="stable")[::-1]
     kept = []
     while len(waiting):
@@ -97,9 +99,12 @@ def soft_oks_nms(
     return np.array(kept, dtype=np.int64)
 
 
-def _oks_of_pairs(keypoints: np.ndarray, areas: np.ndarray, sigmas: Sequence[float]) -> np.ndarray:
+def _oks_of_pairs(
+    keypoints: np.ndarray, areas: np.ndarray, sigmas: Sequence[float], found: np.ndarray | None = None
+) -> np.ndarray:
     areas = np.asarray(areas, dtype=np.float64)
-    return oks(keypoints, keypoints, areas=(areas[:, None] + areas[None]) / 2, sigmas=sigmas)
+    both = None if found is None else found[:, None] & found[None]
+    return oks(keypoints, keypoints, areas=(areas[:, None] + areas[None]) / 2, sigmas=sigmas, counted=both)
 
 
 def pose_areas(poses: Poses) -> np.ndarray:

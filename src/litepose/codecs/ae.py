@@ -33,6 +33,7 @@ from litepose.codecs.maps import auto_sigma, box_sigmas, cells_of
 from litepose.errors import SettingError, nearest_name
 from litepose.geometry import check_input_size
 from litepose.poses import Poses, Sample, concatenate
+from litepose.similarity import box_areas, oks_nms
 from litepose.skeleton import Skeleton
 
 MODES = ("exact", "fast", "compiled")
@@ -64,6 +65,8 @@ class AECodec:
     nms_kernel: side of the square in which a peak is the maximum, cells.
     adjust: shift by a quarter cell towards the higher neighbour. refine: fill in missing keypoints.
     project: enlarge the maps to the input size before decoding.
+    nms_threshold: of two people who are more alike than this (OKS of the keypoints that both have) the lower-scored one
+        was found twice and is left out; 1 = nobody is, as in the reference.
     peaks: above 0, no maps come in but as many peaks of each keypoint, which an exported file found by itself: see
         `ae_peaks`. With "fast" and without refine alone.
     """
@@ -92,6 +95,7 @@ class AECodec:
     adjust: bool = True
     refine: bool = True
     project: bool = True
+    nms_threshold: float = 1.0
     peaks: int = 0
 
     def __post_init__(self) -> None:
@@ -124,6 +128,11 @@ class AECodec:
         if self.detection_threshold < 0:
             raise SettingError(
                 f"AE detection_threshold {self.detection_threshold}: peaks below 0 are noise. Give 0 or more, as 0.1."
+            )
+        if self.nms_threshold <= 0:
+            raise SettingError(
+                f"AE nms_threshold {self.nms_threshold}: everybody would be found twice. Give a part of 1, as 0.5, or "
+                "1 to keep everybody."
             )
         if self.max_people < 1 or self.nms_kernel < 3 or self.nms_kernel % 2 == 0:
             raise SettingError(
@@ -230,6 +239,17 @@ class AECodec:
         from the coarse map, and `refine` looks at one heatmap cell in each of its cells. "compiled" is "fast".
         Raises ModelError where maps are not finite.
         """
+        people = self._people(maps, skeleton)
+        if self.nms_threshold >= 1 or len(people) < 2:
+            return people
+        kept = oks_nms(
+            people.keypoints, people.scores, areas=box_areas(people.keypoint_boxes), sigmas=skeleton.oks_sigmas,
+            threshold=self.nms_threshold, found=people.found,
+        )  # fmt: skip
+        return people[np.sort(kept)]
+
+    def _people(self, maps: AEMaps | AEPeaks, skeleton: Skeleton) -> Poses:
+        """Return everybody, whoever was found twice with them."""
         if isinstance(maps, AEPeaks):
             people = self._grouped(maps.candidates(self.detection_threshold), skeleton.num_keypoints)
             places = people[..., :2] * np.float32(min(self.output_strides))
@@ -288,7 +308,7 @@ class AECodec:
         return candidates, match_limbs(candidates, limbs_of(skeleton), self.tag_threshold)
 
     def join(self, found: Sequence[Found], skeleton: Skeleton) -> Poses:
-        """Return everybody: the whole picture is one frame, in which nobody is found twice."""
+        """Return everybody: the whole picture is one frame."""
         return concatenate([one.poses for one in found]) if found else Poses.empty(skeleton)
 
     def match(self, maps: AEMaps) -> np.ndarray:

@@ -1,6 +1,8 @@
 // The top-down way: a box around each person whom another model found, a crop of each, one person in each crop.
 // Ports detectors.PoseDetector, geometry.Warp.box and codecs/heatmap.py of the Python package, for one pass over a crop.
 
+import { withoutDoubles } from "./likeness.js";
+
 const PADDING = 1.25; // a crop is so much larger than its box
 const MARGIN = 0.15; // what a box gets on each side: heads, hands and feet end outside the keypoints
 const MIN_SCORE = 0.1; // of a person who gets a box
@@ -69,23 +71,6 @@ export function join(found, { codec, skeleton }) {
     score: person.score * score, area,
     keypoints: person.keypoints.map(([x, y, heat]) => [x - codec.bias_px, y - codec.bias_px, heat]),
   }));
-  const waiting = people.reverse().sort((a, b) => b.score - a.score); // of equal scores the later comes first
-  const kept = [];
-  for (const one of waiting) {
-    const known = codec.nms === "hard"
-      && kept.some((other) => likeness(one, other, skeleton.oks_sigmas) > codec.nms_threshold);
-    if (!known) kept.push(one);
-  }
-  return kept.map(({ score, keypoints }) => ({ score, keypoints }));
-}
-
-/** Object keypoint similarity, over all keypoints, measured by the mean area. */
-function likeness(one, other, sigmas) {
-  const area = (one.area + other.area) / 2;
-  let sum = 0;
-  one.keypoints.forEach(([x, y], i) => {
-    const square = (x - other.keypoints[i][0]) ** 2 + (y - other.keypoints[i][1]) ** 2;
-    sum += Math.exp(-square / (2 * sigmas[i]) ** 2 / area / 2);
-  });
-  return sum / sigmas.length;
+  return withoutDoubles(people, { threshold: codec.nms === "hard" ? codec.nms_threshold : 1, skeleton })
+    .map(({ score, keypoints }) => ({ score, keypoints }));
 }

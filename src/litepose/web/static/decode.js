@@ -2,6 +2,7 @@
 // One thing differs: equal peaks of one keypoint come in the order of their cells, not in torch.topk's.
 
 import { group, rint } from "./grouping.js";
+import { withoutDoubles } from "./likeness.js";
 
 /**
  * Return the people, best first: [{score, keypoints: [[x, y, score], ...]}], in pixels of the network input.
@@ -25,9 +26,22 @@ export function decode(outputs, spec, size) {
   const scores = people.map((rows) => meanHeat(rows, count));
   if (codec.refine) people.forEach((rows) => fillIn(rows, heat, tags, count));
   const cell = [size[0] / heat.width, size[1] / heat.height];
-  return people
-    .map((rows, i) => ({ score: scores[i], keypoints: places(rows, heat, count, cell) }))
+  const everybody = people.map((rows, i) => {
+    const keypoints = places(rows, heat, count, cell);
+    return { score: scores[i], keypoints, area: areaOf(keypoints) };
+  });
+  const stay = new Set(withoutDoubles(everybody, { threshold: codec.nms_threshold ?? 1, skeleton, foundAlone: true }));
+  return everybody
+    .filter((one) => stay.has(one))
+    .map(({ score, keypoints }) => ({ score, keypoints }))
     .sort((a, b) => b.score - a.score);
+}
+
+/** The area of the box around the found keypoints. */
+function areaOf(keypoints) {
+  const found = keypoints.filter((one) => one[2] > 0);
+  const [xs, ys] = [found.map(([x]) => x), found.map(([, y]) => y)];
+  return found.length ? (Math.max(...xs) - Math.min(...xs)) * (Math.max(...ys) - Math.min(...ys)) : 0;
 }
 
 /** Average the heatmaps of all outputs at the last output's size. */
