@@ -14,7 +14,7 @@ export OMP_NUM_THREADS ?= 1
 .PHONY: demo web pictures test test-slow test-all lint clean
 
 demo: $(DEMO_ENV)/up-to-date
-	$(DEMO_ENV)/bin/litepose predict examples/astronaut.jpg examples/scene.jpg -o $(DEMO_OUT) --json $(DEMO_OUT)/people.json
+	$(DEMO_ENV)/bin/litepose predict examples/astronaut.jpg examples/scene.jpg -m lpn_50 -o $(DEMO_OUT) --json $(DEMO_OUT)/people.json
 	@echo
 	@echo "The people are drawn into the pictures of $(CURDIR)/$(DEMO_OUT):"
 	@ls -1 $(DEMO_OUT)

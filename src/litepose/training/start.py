@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ FREE_TO_CHANGE = {
     "hints.teacher", "distillation.teacher",
 }  # fmt: skip
 Candidate = tuple[dict[str, Tensor], PoseSpec | None]  # weights under our names, and what they are where that is known
+LISTED = 12  # names of tensors that a note shows
 PARADIGMS = {"ae": "bottom-up", "heatmap": "top-down", "paf": "part-affinity"}
 
 
@@ -187,9 +188,9 @@ def take_over(network: PoseNetwork, path: str | Path, *, spec: PoseSpec) -> list
     if wider:
         notes.append(f"{len(wider)} of them are wider here: the file's channels come first, the others start anew.")
     if fresh:
-        notes.append(f"Fresh, because name or shape differ: {', '.join(fresh)}.")
+        notes.append(f"Fresh, because name or shape differ: {_listed(fresh)}.")
     if unused:
-        notes.append(f"Left in the file, because they fit nowhere: {', '.join(unused)}.")
+        notes.append(f"Left in the file, because they fit nowhere: {_listed(unused)}.")
     if isinstance(network, LitePoseSuper):
         missing = [name for name in fresh if name.startswith(("stem.", "stages.")) and KERNEL_MAPS not in name]
         if missing:
@@ -202,6 +203,12 @@ def take_over(network: PoseNetwork, path: str | Path, *, spec: PoseSpec) -> list
             sort_channels(network)
             notes.append("Channels sorted by importance.")
     return notes
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return the first names, and how many more there are."""
+    more = len(names) - LISTED
+    return ", ".join(names[:LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _wider(state: Mapping[str, Tensor], network: nn.Module) -> set[str]:
