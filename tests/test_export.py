@@ -197,6 +197,6 @@ def test_a_shipped_model_is_exported_by_its_name(tmp_path, capsys):
     for a, b in zip(found(batch), shipped(batch), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(b).max())  # float32 in another order
     with pytest.raises(SystemExit) as end:
-        cli.main(["export", "litepose_zs", "-o", str(tmp_path / "a.onnx")])
+        cli.main(["export", "litepose_xz", "-o", str(tmp_path / "a.onnx")])
     assert end.value.code == 2
     assert "Did you mean 'litepose_xs'?" in capsys.readouterr().err
