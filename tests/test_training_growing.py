@@ -115,3 +115,14 @@ def test_with_other_keypoints_the_backbone_grows_no_head_is_mistaken(tmp_path):
     except CheckpointError:
         pytest.fail("nothing was taken over")
     assert torch.equal(wide.heads[0].refined.pointwise.weight, fresh)
+
+
+def test_a_note_names_a_dozen_fresh_tensors_and_counts_the_others(tmp_path):
+    (narrow, old), arch = made(ARCH, 1), copy.deepcopy(ARCH)
+    stage = arch["backbone_setting"][1]
+    stage["num_blocks"], stage["block_setting"] = 2, [*stage["block_setting"], [2, 3]]
+    checkpoints.save(tmp_path / "narrow.safetensors", narrow.state_dict(), old)
+    deeper, new = made(arch, 2)
+    note = take_over(deeper, tmp_path / "narrow.safetensors", spec=new)[1]
+    assert note.count("stages.1.1.") == 12
+    assert note.endswith(f" and {len(deeper.stages[1][1].state_dict()) - 12} more.")
