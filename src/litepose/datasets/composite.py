@@ -9,13 +9,15 @@ index), so a composite is the same in every run. (Dwibedi et al. 2017, "Cut, Pas
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import cv2
 import numpy as np
 
 from litepose.datasets.base import Dataset, SkipUnreadable, remap
 from litepose.datasets.masks import limb_mask, person_mask, torso_length
+from litepose.datasets.reposing import Cutout, repose
+from litepose.datasets.synthetic.pose_files import read_poses
 from litepose.errors import SettingError
 from litepose.geometry import Warp, boxes_of_keypoints, size_of
 from litepose.poses import Sample
@@ -32,14 +34,6 @@ COVERED_SHARE = 0.5  # of the small disc around a keypoint, above which it is co
 TRIES = 12
 
 
-@dataclass(frozen=True)
-class _Cutout:
-    """One person in a crop: the sample holds it alone; `alpha` (h, w) float32 0-1 says where it is."""
-
-    sample: Sample
-    alpha: np.ndarray
-
-
 class Composites:
     """A dataset of scenes, `length` of them, put together from other datasets.
 
@@ -49,6 +43,8 @@ class Composites:
     share: range of a person's height over the canvas's shorter side, the same for a scene up to a quarter.
     upright: probability that a person is turned upright but for `turn_deg` (a standard deviation); otherwise it keeps
     its pose's direction. short_side: of the canvas, px. max_zoom: people are never enlarged more.
+    reposed: probability that a person takes another real pose (see `reposing`), one of the file `poses`, a COCO .json
+    or an .npz as drawn people take it; people whom no pose fits stay as they are.
     """
 
     def __init__(
@@ -65,6 +61,8 @@ class Composites:
         turn_deg: float = 25.0,
         short_side: int = 384,
         max_zoom: float = 1.8,
+        reposed: float = 0.0,
+        poses: str = "",
         skeleton: Skeleton | None = None,
     ) -> None:
         self.people = tuple(SkipUnreadable(one) for one in _listed(people))
@@ -74,10 +72,16 @@ class Composites:
                 f"Composites of {len(self.people)} people's datasets on {len(self.canvases)} canvases' with count "
                 f"{count} and share {share}: at least one dataset each and ranges from low to high are needed."
             )
+        if bool(poses) != (reposed > 0):
+            raise SettingError(
+                f"Composites with reposed = {reposed} and poses = {poses!r}: a probability above 0 and a file of poses "
+                "belong together; give both or neither."
+            )
         self.skeleton: Skeleton = skeleton or self.people[0].skeleton
         self.name = "composites of " + " + ".join(dataset.name for dataset in self.people)
         self.length, self.seed, self.count, self.overlap, self.share = length, seed, count, overlap, share
         self.upright, self.turn_deg, self.short_side, self.max_zoom = upright, turn_deg, short_side, max_zoom
+        self.reposed, self.poses = reposed, read_poses(poses) if poses else None
 
     @property
     def ids(self) -> Sequence[int | str]:
@@ -121,8 +125,10 @@ class Composites:
             warp = warp.then(Warp.mirror(size))
         return warp_sample(sample, warp)
 
-    def _cutout(self, people: Sequence[Dataset], height_px: float, rng: np.random.Generator) -> _Cutout | None:
+    def _cutout(self, people: Sequence[Dataset], height_px: float, rng: np.random.Generator) -> Cutout | None:
         """Return a random person, about `height_px` tall if it stood; None where none fit was drawn."""
+        poses = self.poses if self.poses is not None and rng.random() < self.reposed else None
+        kept = None
         for _ in range(TRIES):
             sample = _drawn(people, rng)
             person = _choose(sample, rng)
@@ -135,12 +141,18 @@ class Composites:
                 )
             if mask.sum() < 100 or _shared(sample, person, mask) > SHARED_SHARE:
                 continue
-            return self._turned(sample, person, mask, height_px, rng)
-        return None
+            cutout = self._turned(sample, person, mask, height_px, rng)
+            if poses is None:
+                return cutout
+            kept = kept or cutout
+            moved = repose(cutout, poses, rng)
+            if moved is not None:
+                return moved
+        return kept
 
     def _turned(
         self, sample: Sample, person: int, mask: np.ndarray, height_px: float, rng: np.random.Generator
-    ) -> _Cutout:
+    ) -> Cutout:
         """Return the person scaled, turned and mirrored, in a crop of its own, on the skeleton of the composites."""
         seen = sample.visible[person]
         points = {n: sample.keypoints[person, k, :2] for k, n in enumerate(sample.skeleton.keypoints) if seen[k]}
@@ -169,7 +181,7 @@ class Composites:
             half = Warp.resize(size_of(image), sample.size)
             warped = replace(warped, image=half.then(warp).image(image))
         alpha = warp.image(cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 0.8))
-        return _Cutout(remap(warped, self.skeleton), np.clip(1.4 * alpha - 0.25, 0, 1))
+        return Cutout(remap(warped, self.skeleton), np.clip(1.4 * alpha - 0.25, 0, 1))
 
 
 def _listed(datasets: Dataset | Sequence[Dataset]) -> list[Dataset]:
@@ -288,7 +300,7 @@ def _mark(taken: np.ndarray, alpha: np.ndarray, corner: tuple[int, int]) -> None
         taken[both[0]] |= alpha[both[1]] > 0.5
 
 
-def _paste(scene: Sample, cutout: _Cutout, corner: tuple[int, int], rng: np.random.Generator) -> Sample:
+def _paste(scene: Sample, cutout: Cutout, corner: tuple[int, int], rng: np.random.Generator) -> Sample:
     """Return the scene with one more person in front."""
     both = _overlap(scene.image, corner, cutout.alpha.shape)
     if both is None:

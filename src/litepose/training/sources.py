@@ -183,6 +183,8 @@ def _open_pictures(entry: TrainEntry, recipe: Recipe, skeleton: Skeleton) -> Dat
     if entry.source != COMPOSITES:
         return SkipUnreadable(_open_set(entry, recipe, skeleton))
     settings = _settings_for(Composites, entry.composites, "data.train.composites")
+    if settings.get("poses"):
+        settings["poses"] = str(Path(recipe.data.root) / settings["poses"])
     people = [_open_set(one, recipe, None, person_masks=True) for one in entry.people]
     canvases = [_open_set(one, recipe, skeleton) for one in entry.canvases]
     return Composites(people, canvases, skeleton=skeleton, **settings)
