@@ -1,9 +1,9 @@
 """Cut-out people in other real poses: each limb of a photographed person is moved to where another person's limb was.
 
 A few hundred cut-outs hold a few hundred poses; with their parts moved they take any of the poses that annotations
-without pictures list (156,165 of them in COCO). The torso follows its four corners, an arm or a leg its joints, the
+without pictures list (156,165 of them in COCO). The torso follows its four corners, an arm or a leg its keypoints, the
 head the shoulders and the other person's face; widths go with the torso, so nobody gets fat arms from stretching. The
-labels are the moved joints, exact by construction. (Cut-out limbs as training data: Pishchulin et al. 2012,
+labels are the moved keypoints, exact by construction. (Cut-out limbs as training data: Pishchulin et al. 2012,
 "Articulated people detection and pose estimation: reshaping the future", for the idea.)
 
 Only whole people who are seen from roughly the same side as the pose can be moved: mirrored sides, much narrower
@@ -30,7 +30,7 @@ LIMBS = tuple(
     for side in ("left", "right")
     for upper, lower in (("hip", "knee"), ("knee", "ankle"), ("shoulder", "elbow"), ("elbow", "wrist"))
 )
-JOINTS = tuple(f"{side}_{part}" for side in ("left", "right") for part in ("elbow", "wrist", "knee", "ankle"))
+ENDS = tuple(f"{side}_{part}" for side in ("left", "right") for part in ("elbow", "wrist", "knee", "ankle"))
 FACE = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
 WIDTH_RATIO = 1.5  # of shoulders over torso length, between the two people, at most
 LENGTH_RATIO = 1.7  # of a limb over the torso length, likewise
@@ -39,7 +39,7 @@ FLATTEST = 0.3  # shoulders over torso length: below, the person stands sideways
 TORSO_STRETCH = 1.6  # in any direction, at most
 ROOM = 0.5  # of a limb's width (LIMB_WIDTH): how near another limb may come to a limb's middle
 LARGEST_TILT_DEG = 50.0  # of a head against the torso
-JOINT_GROWTH = 0.9  # of a limb's half width: the disc at its joints that both parts keep, so that no gap opens
+END_GROWTH = 0.9  # of a limb's half width: the disc at its ends that both parts keep, so that no gap opens
 CORE = 0.35  # of a limb's width: so far from its bone a pixel is the limb's, also in front of the torso
 EDGE_PX = 0.7  # softness of the pieces' edges
 ARM, LEG = ("elbow", "wrist"), ("knee", "ankle")
@@ -75,13 +75,14 @@ def repose(cutout: Cutout, poses: PoseFile, rng: np.random.Generator) -> Cutout 
     """
     sample = cutout.sample
     seen = sample.keypoints[0, :, 2] > 1.5
-    points = {name: sample.keypoints[0, k, :2].astype(np.float64) for k, name in enumerate(_names(sample)) if seen[k]}
-    if not all(name in points for name in (*CORNERS, *JOINTS)) or not len(poses.whole) or not _apart(cutout, points):
+    names = sample.skeleton.keypoints
+    points = {name: sample.keypoints[0, k, :2].astype(np.float64) for k, name in enumerate(names) if seen[k]}
+    if not all(name in points for name in (*CORNERS, *ENDS)) or not len(poses.whole) or not _apart(cutout, points):
         return None
     for _ in range(TRIES):
         pose = poses.keypoints[int(rng.choice(poses.whole))]
         wanted = {name: pose[k, :2].astype(np.float64) for k, name in enumerate(COCO17.keypoints) if pose[k, 2] > 0}
-        if not all(name in wanted for name in (*CORNERS, *JOINTS)) or not _alike(points, wanted):
+        if not all(name in wanted for name in (*CORNERS, *ENDS)) or not _alike(points, wanted):
             continue
         factor = torso_length(dict(points)) / torso_length(wanted)
         wanted = {name: point * factor for name, point in wanted.items()}
@@ -91,10 +92,6 @@ def repose(cutout: Cutout, poses: PoseFile, rng: np.random.Generator) -> Cutout 
         behind = {name for k, name in enumerate(COCO17.keypoints) if pose[k, 2] == 1}
         return _moved(cutout, points, wanted, behind)
     return None
-
-
-def _names(sample: Sample) -> tuple[str, ...]:
-    return sample.skeleton.keypoints
 
 
 def _apart(cutout: Cutout, points: Points) -> bool:
@@ -218,7 +215,7 @@ def _labelled(sample: Sample, warps: Mapping[str, Warp], behind: set[str]) -> Sa
 
 
 def _parts(cutout: Cutout, points: Points, wanted: Points) -> dict[str, _Part]:
-    """Return torso, head and each limb's piece (by its lower joint's name), every pixel given to the nearest bone."""
+    """Return torso, head and each limb's piece (by its lower keypoint's name), every pixel given to the nearest bone."""
     solid = cutout.alpha > 0.5
     scale = torso_length(dict(points))
     rows, columns = np.nonzero(solid)
@@ -231,7 +228,7 @@ def _parts(cutout: Cutout, points: Points, wanted: Points) -> dict[str, _Part]:
     distances += [_to_bone(pixels, points[a], points[b]) - CORE * LIMB_WIDTH * scale for a, b in LIMBS]
     nearest = np.argmin(distances, axis=0)
     image = cutout.sample.image
-    radius = max(1, round(JOINT_GROWTH * LIMB_WIDTH * 0.5 * scale))
+    radius = max(1, round(END_GROWTH * LIMB_WIDTH * 0.5 * scale))
     torso = _corners_matrix(points, wanted)
     places = _carried(points, wanted, torso)
     parts = {}
@@ -241,8 +238,8 @@ def _parts(cutout: Cutout, points: Points, wanted: Points) -> dict[str, _Part]:
         parts[name] = _Part(mask, image, torso if name == "torso" else _head_matrix(points, places))
     for a, b in LIMBS:
         discs = np.zeros(solid.shape, np.uint8)
-        for joint in (a, b):
-            cv2.circle(discs, tuple(np.rint(points[joint]).astype(int).tolist()), radius, 1, -1)
+        for end in (a, b):
+            cv2.circle(discs, tuple(np.rint(points[end]).astype(int).tolist()), radius, 1, -1)
         mask = parts[b].mask | ((discs > 0) & solid)
         parts[b] = _Part(mask, image, _bone_matrix(points[a], points[b], places[a], places[b]))
     return parts | {"torso": _filled(parts["torso"], hull > 0)}
