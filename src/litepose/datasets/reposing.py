@@ -215,7 +215,7 @@ def _labelled(sample: Sample, warps: Mapping[str, Warp], behind: set[str]) -> Sa
 
 
 def _parts(cutout: Cutout, points: Points, wanted: Points) -> dict[str, _Part]:
-    """Return torso, head and each limb's piece (by its lower keypoint's name), every pixel given to the nearest bone."""
+    """Return torso, head and each limb's piece (by its lower keypoint's name), each pixel the nearest bone's."""
     solid = cutout.alpha > 0.5
     scale = torso_length(dict(points))
     rows, columns = np.nonzero(solid)
