@@ -169,6 +169,12 @@ def test_a_file_that_is_not_worth_it_is_not_written_unless_asked_for(tmp_path, m
     assert report.kept and report.path.is_file() and len(report.faults) == 1
 
 
+def test_a_file_that_loses_too_much_is_told_of_with_what_would_lose_less(tmp_path, monkeypatch):
+    monkeypatch.setattr("litepose.quantization.report.LEAST_LIKENESS", 2.0)
+    with pytest.raises(ExportError, match=r"mean OKS is .*--max-error below 0\.07 \(fewer layers as int8\)"):
+        quantized(tmp_path)
+
+
 def people(*points, scores=None):
     keypoints = np.array([[[x, y]] * 17 for x, y in points], dtype=np.float32).reshape(-1, 17, 2)
     keypoints += 10 * np.arange(17, dtype=np.float32)[:, None]

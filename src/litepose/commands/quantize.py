@@ -53,7 +53,7 @@ def run(
             "--method", help="How ranges come from values: percentile (all but the outermost 0.01 %) or minmax."
         ),
     ] = "percentile",
-    max_error: MaxErrorOption = 0.1,
+    max_error: MaxErrorOption = 0.07,
     runtime: Annotated[str, typer.Option("--runtime", help="Whose format is written: onnx (QDQ).")] = "onnx",
     threads: Annotated[int, typer.Option("--threads", min=1, max=MAX_THREADS, help="CPU threads of the timing.")] = 1,
     keep: Annotated[

@@ -65,14 +65,21 @@ class QuantizationReport:
             faults.append("no layer could become integers without changing the outputs too much")
         if self.target == self.here and self.timing.ratio > SLOWER:
             faults.append(f"it is slower here: {self.timing.ratio:.2f} times the float model's time")
+        if (fault := self.accuracy_fault) is not None:
+            faults.append(fault)
+        return tuple(faults)
+
+    @property
+    def accuracy_fault(self) -> str | None:
+        """What the int8 file does worse; None where it loses little."""
         name = next((one for one in MEASURES if one in self.measures), None)
         if name is not None:
             before, after = self.measures[name]
             if before - after > LARGEST_LOSS:
-                faults.append(f"it loses {100 * (before - after):.1f} points of {name} ({before:.3f} to {after:.3f})")
+                return f"it loses {100 * (before - after):.1f} points of {name} ({before:.3f} to {after:.3f})"
         elif self.likeness is not None and self.likeness < LEAST_LIKENESS:
-            faults.append(f"its people are not those of the float model: their mean OKS is {self.likeness:.2f}")
-        return tuple(faults)
+            return f"its people are not those of the float model: their mean OKS is {self.likeness:.2f}"
+        return None
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain values."""

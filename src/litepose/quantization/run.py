@@ -22,7 +22,7 @@ from litepose.runtimes.onnx import OnnxRuntime
 from litepose.spec import SPEC_KEY, PoseSpec
 from litepose.weights import DEFAULT, path_of
 
-LIMIT = 0.1  # the largest change of an output, rms / standard deviation, that is chosen without asking
+LIMIT = 0.07  # the largest change of an output, rms / standard deviation, that is chosen without asking
 NUM_PROBES = 8  # inputs on which errors are looked up
 
 Progress = Callable[[str, int, int], None]
@@ -79,10 +79,11 @@ def quantize_model(
         if on_report is not None:
             on_report(report)
         if not report.kept:
+            fewer = f", a --max-error below {max_error:g} (fewer layers as int8)" if report.accuracy_fault else ""
             raise ExportError(
                 f"The int8 file of {path} is not kept; the float model is the better one here: "
-                f"{'; '.join(report.faults)}. Use the float model, or --keep the file, for instance to time it on "
-                "another machine."
+                f"{'; '.join(report.faults)}. Use the float model{fewer}, or --keep the file, for instance to time it "
+                "on another machine."
             )
         _save(integers, _spec_of(finder.spec, facts, report), temporary)
     return report
@@ -102,7 +103,7 @@ def _check_settings(path: Path, target: str, method: str, max_error: float) -> N
     if method not in METHODS:
         raise SettingError(f"No method {method!r} to find ranges. {nearest_name(method, METHODS)}")
     if not max_error > 0:
-        raise SettingError(f"The largest error of an output must be above 0; found {max_error:g}. Use 0.1.")
+        raise SettingError(f"The largest error of an output must be above 0; found {max_error:g}. Use {LIMIT}.")
     if path.is_file() and path.suffix.lower() != ".onnx":
         raise ModelError(
             f"{path} was to be quantized; possible is an .onnx file. Export it first: "
