@@ -1,6 +1,7 @@
 """Model files with integer layers: what is calibrated, chosen, compared, kept, and what the file says of itself."""
 
 import dataclasses
+import inspect
 import json
 
 import numpy as np
@@ -17,7 +18,7 @@ from litepose.quantization.calibration import collect
 from litepose.quantization.compare import compare_people, time_turns
 from litepose.quantization.graph import FloatGraph
 from litepose.quantization.report import QuantizationReport, Timing
-from litepose.quantization.run import _check_plain
+from litepose.quantization.run import LIMIT, _check_plain
 from litepose.skeleton import COCO17
 from quantized_dots import SIZE, SPOILING, write_annotated, write_layered_dots, write_pictures
 
@@ -173,6 +174,12 @@ def test_a_file_that_loses_too_much_is_told_of_with_what_would_lose_less(tmp_pat
     monkeypatch.setattr("litepose.quantization.report.LEAST_LIKENESS", 2.0)
     with pytest.raises(ExportError, match=r"mean OKS is .*--max-error below 0\.07 \(fewer layers as int8\)"):
         quantized(tmp_path)
+
+
+def test_the_command_allows_the_error_that_the_function_allows():
+    from litepose.commands.quantize import run
+
+    assert inspect.signature(run).parameters["max_error"].default == LIMIT
 
 
 def people(*points, scores=None):
